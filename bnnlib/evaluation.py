@@ -1,0 +1,46 @@
+"""A network's logits, predictions and scores over a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from bnnlib import metrics
+from bnnlib.mnist import CLASSES, Split
+from bnnlib.models import ConvNet
+
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predicted classes, uint8 (n,), confusion matrix (10, 10) and scores."""
+
+    predictions: NDArray[np.uint8]
+    confusion: NDArray[np.int64]
+    scores: metrics.Scores
+
+
+def tensors(data: Split, device: str) -> tuple[Tensor, Tensor]:
+    """A data set on a device: images as uint8 (n, 28, 28), labels as int64 (n,)."""
+    return torch.from_numpy(data.images).to(device), torch.from_numpy(data.labels).to(device).long()
+
+
+@torch.inference_mode()
+def logits(model: ConvNet, images: Tensor) -> Tensor:
+    """uint8 (n, 28, 28) -> float32 (n, 10), a batch at a time."""
+    return torch.cat([model(batch) for batch in images.split(BATCH)])
+
+
+def evaluate(model: ConvNet, images: Tensor, labels: Tensor) -> Evaluation:
+    """Evaluate a network in evaluation mode. images: uint8 (n, 28, 28); labels: int64 (n,), on the model's device."""
+    outputs = logits(model, images)
+    loss = functional.cross_entropy(outputs.double(), labels, reduction="sum").item()
+    predictions = outputs.argmax(dim=1).to(torch.uint8).cpu().numpy()
+    matrix = metrics.confusion(labels.cpu().numpy(), predictions, CLASSES)
+    return Evaluation(predictions, matrix, metrics.scores(matrix, loss))

@@ -1,0 +1,54 @@
+"""Hold the metrics to the thresholds of params.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bnnlib.errors import BnnError
+from bnnlib.params import Thresholds
+
+
+class GateError(BnnError):
+    """The metrics are not the ones that the thresholds speak of."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One metric beside its bound."""
+
+    name: str
+    value: float
+    bound: float
+    at_least: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether the value keeps the bound; a value that is no number never does."""
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+    def __str__(self) -> str:
+        sign = ">=" if self.at_least else "<="
+        return f"{'ok    ' if self.passed else 'MISSED'} {self.name}: {self.value:.4f} (bound {sign} {self.bound})"
+
+
+def verdicts(metrics: Mapping[str, Any], thresholds: Thresholds) -> list[Verdict]:
+    """Each threshold with the metric it bounds; `GateError` names a metric that is missing or no number."""
+    found = []
+    for variant, bounds in thresholds.model_dump().items():
+        for metric, bound in bounds.items():
+            name = f"{variant}.test.{metric}"
+            found.append(Verdict(name, _value(metrics, name), bound, at_least=metric == "macro_f1"))
+    return found
+
+
+def _value(metrics: Mapping[str, Any], name: str) -> float:
+    value: Any = metrics
+    for step in name.split("."):
+        if not isinstance(value, Mapping) or step not in value:
+            raise GateError(f"metric {name} is missing; `dvc repro evaluate` writes it")
+        value = value[step]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise GateError(f"metric {name} is {value!r}, expected a number; `dvc repro evaluate` writes it")
+    return float(value)

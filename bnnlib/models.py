@@ -1,0 +1,155 @@
+"""The convnet of the study, trainable with latent weights, and its published form with weights of `bits` bits each.
+
+Topology (grassking100/bnn): three building blocks - convolution 9x9 with 32, 16 and 8 channels, batch norm,
+nonlinearity with its quantizer - then a convolution 4x4 to 10 logits with one affine (a batch norm). No padding:
+28 -> 20 -> 12 -> 4 -> 1. 55,712 weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bnnlib import convolution, mnist, quantizers
+
+BLOCK_CHANNELS = (32, 16, 8)
+BLOCK_KERNEL = 9
+HEAD_KERNEL = 4
+NORM_STATE = ("weight", "bias", "running_mean", "running_var")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A trained network as it is written to disk: tensors by name, its bit width, and the epoch it comes from."""
+
+    tensors: dict[str, Tensor]
+    bits: int
+    epoch: int
+
+
+class NormedConvolution(nn.Module):
+    """Convolution with quantized weights, then batch norm with a learned affine: (h, w, in, n) -> (h', w', out, n)."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, bits: int, *, latent: bool) -> None:
+        super().__init__()
+        self.bits = bits
+        self.latent = latent
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel).uniform_(-0.5, 0.5))
+        self.norm = nn.BatchNorm1d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = quantizers.quantize_weight(self.weight, self.bits) if self.latent else self.weight
+        if self.training and x.device.type == "cpu":
+            y = convolution.convolve_fast(x, weight, integers=self.bits == 1)
+        else:
+            y = convolution.convolve(x, weight)
+        return self.norm(y.flatten(0, 1)).view(y.shape)  # batch norm of (pixels, channels, images)
+
+
+class ConvNet(nn.Module):
+    """uint8 images (n, 28, 28) -> float32 logits (n, 10).
+
+    ``latent``: weights are real-valued and quantized in each forward pass (training). Otherwise they hold the
+    quantized values themselves, as `restore` fills them in.
+    """
+
+    def __init__(self, bits: int, *, latent: bool = True) -> None:
+        super().__init__()
+        self.bits = bits
+        pairs = zip((1, *BLOCK_CHANNELS), BLOCK_CHANNELS, strict=False)
+        self.blocks = nn.ModuleList(NormedConvolution(i, o, BLOCK_KERNEL, bits, latent=latent) for i, o in pairs)
+        self.head = NormedConvolution(BLOCK_CHANNELS[-1], mnist.CLASSES, HEAD_KERNEL, bits, latent=latent)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = prepare(images, self.bits).permute(1, 2, 0)[:, :, None].contiguous()  # (height, width, 1, n)
+        for block in self.blocks:
+            x = quantizers.quantize_activation(block(x), self.bits)
+        return self.head(x)[0, 0].t()  # (n, 10)
+
+    def layers(self) -> list[NormedConvolution]:
+        """The four convolutions, first to last."""
+        return [*self.blocks, self.head]  # type: ignore[list-item]
+
+
+def prepare(images: Tensor, bits: int) -> Tensor:
+    """Quantize the input: uint8 (n, 28, 28) -> float32 of one shape.
+
+    1 bit: +1 where the normalised pixel is >= 0, else -1. 2 to 8 bits: pixel / 255 on the uniform grid of [0, 1].
+    16 bits: normalised, as a half value. 32 bits: normalised.
+    """
+    if bits == 1:
+        return quantizers.signs(images.float() - mnist.BINARY_THRESHOLD)
+    x = images.float() / mnist.WHITE
+    if bits < quantizers.HALF_BITS:
+        return quantizers.uniform(x, bits)
+    x = (x - mnist.MEAN) / mnist.STD
+    return quantizers.half(x) if bits == quantizers.HALF_BITS else x
+
+
+def publish(model: ConvNet, epoch: int) -> Published:
+    """Everything that prediction needs, in the type it is stored in.
+
+    Weights: uint8 codes for 1 to 8 bits (value = 2 * code / (2**bits - 1) - 1), float16 or float32 above. Batch norm:
+    float16 for 16 bits, else float32.
+    """
+    real = torch.float16 if model.bits == quantizers.HALF_BITS else torch.float32
+    tensors = {}
+    for name, layer in _named_layers(model):
+        tensors[f"{name}.weight"] = _stored_weight(layer.weight.detach(), model.bits)
+        for part in NORM_STATE:
+            tensors[f"{name}.norm.{part}"] = getattr(layer.norm, part).detach().to(real).clone()
+    _check_finite(tensors)
+    return Published({name: tensor.cpu() for name, tensor in tensors.items()}, model.bits, epoch)
+
+
+def restore(published: Published) -> ConvNet:
+    """The published network, ready to predict (evaluation mode)."""
+    model = ConvNet(published.bits, latent=False)
+    state = model.state_dict()
+    for name, layer in _named_layers(model):
+        stored = published.tensors[f"{name}.weight"]
+        coded = published.bits < quantizers.HALF_BITS
+        state[f"{name}.weight"] = quantizers.code_values(stored, published.bits) if coded else stored.float()
+        for part in NORM_STATE:
+            state[f"{name}.norm.{part}"] = published.tensors[f"{name}.norm.{part}"].float()
+    model.load_state_dict(state)
+    return model.requires_grad_(False).eval()
+
+
+def first_kernels(published: Published, number: int) -> NDArray[np.float32]:
+    """The first kernels of the first layer as the network uses them, (number, 9, 9)."""
+    weight: Tensor = restore(published).layers()[0].weight
+    return weight[:number, 0].numpy()
+
+
+def weight_count(model: ConvNet) -> int:
+    """Number of convolution weights."""
+    return sum(layer.weight.numel() for layer in model.layers())
+
+
+def weight_bytes(model: ConvNet) -> int:
+    """Bytes that the weights take at their bit width, without batch norm: number of weights * bits / 8."""
+    return weight_count(model) * model.bits // 8
+
+
+def _named_layers(model: ConvNet) -> list[tuple[str, NormedConvolution]]:
+    names = [*(f"blocks.{i}" for i in range(len(model.blocks))), "head"]
+    return list(zip(names, model.layers(), strict=True))
+
+
+def _stored_weight(weight: Tensor, bits: int) -> Tensor:
+    if bits == 1:
+        return quantizers.sign_codes(weight)
+    if bits < quantizers.HALF_BITS:
+        return quantizers.dorefa_codes(weight, bits)
+    return weight.half() if bits == quantizers.HALF_BITS else weight.clone()
+
+
+def _check_finite(tensors: dict[str, Tensor]) -> None:
+    bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor.float()).all())]
+    if bad:
+        raise FloatingPointError(f"not finite in the type they are stored in: {', '.join(bad)}")

@@ -1,0 +1,226 @@
+"""Typed, strict schema of params.yaml: every fault is found before anything runs, and all are reported at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from bnnlib.errors import BnnError
+
+Variant = Literal["full", "binary"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+FULL_BITS = 16
+
+
+class ParamsError(BnnError):
+    """params.yaml cannot be used; the message lists every fault."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Runtime(_Section):
+    """Where and how the arithmetic runs. The thread count is fixed because it changes the last bits of results."""
+
+    device: Literal["cpu", "cuda"]
+    threads: Annotated[int, Field(ge=1, le=256)]
+
+
+class Data(_Section):
+    """Which data set, and how it is split. ``limit``: only the first images of each file, for quick trials."""
+
+    name: Literal["mnist"]
+    validation_fraction: Annotated[float, Field(ge=0.01, le=0.5)]
+    limit: Annotated[int, Field(ge=200, le=60_000)] | None
+
+
+class Model(_Section):
+    """``bits``: width of weights and activations of the network that `train_binary` trains."""
+
+    bits: Literal[1, 2, 4, 8, 16, 32]
+
+
+class Train(_Section):
+    """What both trainings share."""
+
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    batch_size: Annotated[int, Field(ge=2, le=10_000)]
+
+
+class Recipe(_Section):
+    """How one variant is trained. ``shift``: random moves of the training images, pixels each way."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0, le=1)]
+    shift: Annotated[int, Field(ge=0, le=8)]
+
+
+class BinaryRecipe(Recipe):
+    """``latent_clip``: bound of the latent weights of a 1-bit network; wider ones are not clipped."""
+
+    latent_clip: Annotated[float, Field(gt=0, le=100)]
+
+
+class Threshold(_Section):
+    """Bounds on the test set: macro-F1 at least, loss at most."""
+
+    macro_f1: Annotated[float, Field(ge=0, le=1)]
+    loss: Annotated[float, Field(gt=0, le=100)]
+
+
+class Thresholds(_Section):
+    """What `bnn check` demands of each variant."""
+
+    full: Threshold
+    binary: Threshold
+
+
+class Training(_Section):
+    """All that decides one training."""
+
+    variant: Variant
+    bits: int
+    seed: int
+    runtime: Runtime
+    train: Train
+    recipe: Recipe
+    latent_clip: float | None
+
+
+class Params(_Section):
+    """The whole of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    runtime: Runtime
+    data: Data
+    model: Model
+    train: Train
+    full: Recipe
+    binary: BinaryRecipe
+    thresholds: Thresholds
+
+    def training(self, variant: Variant) -> Training:
+        """The parameters of one variant: `full` is always 16 bits wide, `binary` is model.bits wide."""
+        full = variant == "full"
+        return Training(
+            variant=variant,
+            bits=FULL_BITS if full else self.model.bits,
+            seed=self.seed,
+            runtime=self.runtime,
+            train=self.train,
+            recipe=self.full if full else self.binary,
+            latent_clip=self.binary.latent_clip if not full and self.model.bits == 1 else None,
+        )
+
+
+def load(path: Path) -> Params:
+    """Read and check a params.yaml (YAML 1.2, in which 1e-06 is a number); `ParamsError` lists every fault."""
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file; run from the repository's root") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    return parse(content, str(path))
+
+
+def parse(content: object, name: str) -> Params:
+    """Check the content of a params.yaml called ``name``."""
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        faults = [_fault(dict(detail)) for detail in error.errors()]
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise ParamsError("\n".join([f"{name}: {count}", *(f"  {fault}" for fault in faults)])) from error
+
+
+def flatten(values: Mapping[str, Any] | BaseModel, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings to one level with dotted names: {"train": {"epochs": 3}} -> {"train.epochs": 3}."""
+    mapping = values.model_dump() if isinstance(values, BaseModel) else values
+    return dict(_leaves(mapping, prefix))
+
+
+def _leaves(mapping: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in mapping.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _fault(detail: dict[str, Any]) -> str:
+    """One line for one of pydantic's errors: the parameter, the value received, the values allowed, a guess."""
+    path = [str(step) for step in detail["loc"] if isinstance(step, str) and not _is_type_label(step)]
+    name = ".".join(path) or "the file"
+    section = _section(path[:-1])
+    if detail["type"] == "extra_forbidden":
+        return f"{name}: unknown parameter{_guess(path[-1], list(section.model_fields))}"
+    field = section.model_fields.get(path[-1]) if path else None
+    allowed = _allowed(field) if field is not None else "a mapping of sections"
+    if detail["type"] == "missing":
+        return f"{name}: missing; allowed: {allowed}"
+    return f"{name}: {detail['input']!r} is not allowed; allowed: {allowed}{_hint(detail['input'], field)}"
+
+
+def _is_type_label(step: str) -> bool:
+    """Pydantic adds the type's name to the place of a fault in a union."""
+    return step.startswith("constrained-") or step in {"int", "none", "NoneType"}
+
+
+def _section(path: list[str]) -> type[BaseModel]:
+    section: type[BaseModel] = Params
+    for step in path:
+        annotation = section.model_fields[step].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)  # faults stand inside sections
+        section = annotation
+    return section
+
+
+def _guess(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}"
+
+
+def _allowed(field: FieldInfo) -> str:
+    """The values that a field takes, in words."""
+    annotation = field.annotation
+    metadata = field.metadata
+    optional = ""
+    if type(None) in get_args(annotation):
+        annotation = next(choice for choice in get_args(annotation) if choice is not type(None))
+        optional = ", or null"
+        if get_origin(annotation) is Annotated:
+            annotation, info = get_args(annotation)
+            metadata = info.metadata
+    if get_origin(annotation) is Literal:
+        return ", ".join(map(str, get_args(annotation))) + optional
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"a section with {', '.join(annotation.model_fields)}"
+    kind = "a whole number" if annotation is int else "a number"
+    return f"{kind} {_range(metadata)}{optional}"
+
+
+def _range(metadata: list[Any]) -> str:
+    words = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
+    bounds = [(word, getattr(bound, key)) for bound in metadata for key, word in words.items() if hasattr(bound, key)]
+    return " ".join(f"{word} {bound}" for word, bound in bounds)
+
+
+def _hint(value: object, field: FieldInfo | None) -> str:
+    """A word more where a number was read as text."""
+    if not isinstance(value, str) or field is None or get_origin(field.annotation) is Literal:
+        return ""
+    try:
+        float(value)
+    except ValueError:
+        return ""
+    return " (this is text: write the number without quotes)"

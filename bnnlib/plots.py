@@ -1,0 +1,105 @@
+"""Figures, alike in style, readable by colour-blind people, the same bytes each time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+# Two colours of Okabe and Ito's palette for colour-blind readers; dashes tell the parts apart without colour.
+COLOURS = {"full": "#0072B2", "binary": "#D55E00"}
+DASHES = {"train": "--", "validation": "-"}
+HEAT = "cividis"
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "axes.grid": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.alpha": 0.3,
+    "figure.constrained_layout.use": True,
+}
+DPI = 110
+KERNELS = 5  # of each network, drawn one by one
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG, without metadata."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def name(variant: str, bits: int) -> str:
+    """How figures and tables call a network: "full (16 bits)", "binary (1 bit)"."""
+    return f"{variant} ({bits} bit{'s' if bits > 1 else ''})"
+
+
+def curve(
+    histories: Mapping[str, pd.DataFrame], names: Mapping[str, str], metric: str, label: str, *, logarithmic: bool
+) -> Figure:
+    """A metric over the epochs: train (dashed) and validation (solid) of both networks.
+
+    ``metric``: "loss" or "macro_f1", the end of the columns' names. ``names``: what the legend calls each variant.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7, 4.2))
+        axes = figure.add_subplot()
+        for variant, history in histories.items():
+            for part, dash in DASHES.items():
+                values = history[f"{part}_{metric}"]
+                axes.plot(
+                    history["epoch"], values, dash, color=COLOURS[variant], label=f"{names[variant]}, {part}", marker=".", ms=4
+                )
+        if logarithmic:
+            axes.set_yscale("log")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.legend(frameon=False)
+    return figure
+
+
+def confusion(matrix: NDArray[np.int64], title: str) -> Figure:
+    """Row-normalised confusion matrix: each row sums to 1; every cell with images shows its share in percent."""
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(6.4, 5.6))
+        axes = figure.add_subplot()
+        # Nearly all lies on the diagonal: a square-root scale keeps the rare confusions visible.
+        image = axes.imshow(shares, cmap=HEAT, norm=matplotlib.colors.PowerNorm(0.4, vmin=0, vmax=1))
+        for (row, column), count in np.ndenumerate(matrix):
+            if count:
+                share = shares[row, column]
+                axes.text(
+                    column, row, f"{share:.1%}".removesuffix("%"), ha="center", va="center", fontsize=9,
+                    color="black" if share > 0.15 else "white",
+                )
+        axes.set_xticks(range(len(matrix)))
+        axes.set_yticks(range(len(matrix)))
+        axes.set_xlabel("prediction")
+        axes.set_ylabel("label")
+        axes.set_title(title)
+        bar = figure.colorbar(image, label="share of the label's images", ticks=[0, 0.01, 0.1, 0.5, 1])
+        bar.ax.set_yticklabels(["0 %", "1 %", "10 %", "50 %", "100 %"])
+    return figure
+
+
+def kernel(weights: NDArray[np.float32], limit: float) -> Figure:
+    """One first-layer kernel, (height, width), from -limit (black) through 0 (grey) to +limit (white)."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(1.2, 1.2))
+        axes: Axes = figure.add_subplot()
+        axes.imshow(weights, cmap="gray", vmin=-limit, vmax=limit, interpolation="nearest")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.grid(visible=False)
+        axes.spines[["top", "right"]].set_visible(True)
+    return figure

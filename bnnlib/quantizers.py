@@ -1,0 +1,126 @@
+"""Quantizers: a few bits on the way forward, a surrogate gradient on the way back.
+
+Notation: ``x`` is the input, ``y`` the output, ``g`` the gradient that arrives at ``y``. Every function takes
+and returns float32 tensors of one shape; the values of ``y`` lie on the grid that the docstring names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+HALF_BITS = 16
+FLOAT_BITS = 32
+
+
+def signs(x: Tensor) -> Tensor:
+    """Forward only: y = +1 where x >= 0, else -1. sign(0) = +1, for one bit holds no third value."""
+    return (x >= 0).to(x.dtype) * 2 - 1
+
+
+class _SteSign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return signs(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return grads[0] * (x.abs() <= 1)
+
+
+def ste_sign(x: Tensor) -> Tensor:
+    """Sign with the straight-through estimator (BinaryNet, arXiv:1602.02830).
+
+    Forward: y = +1 where x >= 0, else -1. Backward: dx = g where abs(x) <= 1, else 0 (the slope of clip(x, -1, 1)).
+    """
+    return _SteSign.apply(x)
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, quantized: Tensor) -> Tensor:
+        return quantized.view_as(quantized)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+def half(x: Tensor) -> Tensor:
+    """Round to the nearest IEEE half value (binary16, round half to even), kept in a float32 tensor.
+
+    Forward: y = float32(float16(x)), infinite from abs(x) = 65520 on. Backward: dx = g.
+    """
+    return _StraightThrough.apply(x, x.detach().half().to(x.dtype))
+
+
+def levels(bits: int) -> int:
+    """Steps of the uniform grid of 2**bits values: 2**bits - 1."""
+    return 2**bits - 1
+
+
+def code_values(codes: Tensor, bits: int) -> Tensor:
+    """Weight values of integer codes 0 .. 2**bits - 1: y = 2 * code / (2**bits - 1) - 1, so 1 bit gives -1 and +1."""
+    return codes.float() * 2 / levels(bits) - 1
+
+
+def sign_codes(w: Tensor) -> Tensor:
+    """1-bit code of a latent weight: 1 where w >= 0, else 0. Returns uint8."""
+    return (w >= 0).to(torch.uint8)
+
+
+def _squash(w: Tensor) -> Tensor:
+    """DoReFa's map of latent weights into [0, 1]: tanh(w) / (2 max abs(tanh(w))) + 1/2."""
+    t = torch.tanh(w)
+    peak = t.detach().abs().max().clamp(min=torch.finfo(w.dtype).tiny)  # all weights zero: every code is the middle
+    return t / (2 * peak) + 0.5
+
+
+def dorefa_codes(w: Tensor, bits: int) -> Tensor:
+    """k-bit code of latent weights: round((2**k - 1) * (tanh(w) / (2 max abs(tanh(w))) + 1/2)). Returns uint8."""
+    return torch.round(_squash(w.detach()) * levels(bits)).to(torch.uint8)
+
+
+def dorefa_weight(w: Tensor, bits: int) -> Tensor:
+    """Uniform quantizer of weights (DoReFa, arXiv:1606.06160, eq. 9), 2 <= bits <= 8, grid [-1, 1].
+
+    Forward: y = 2 * code / (2**k - 1) - 1 with the code of `dorefa_codes`.
+    Backward: dx = g * d/dw [tanh(w) / max abs(tanh(w))], the maximum held constant.
+    """
+    return _StraightThrough.apply(2 * _squash(w) - 1, code_values(dorefa_codes(w, bits), bits))
+
+
+def uniform(x: Tensor, bits: int) -> Tensor:
+    """Forward only: y = round((2**k - 1) * clip(x, 0, 1)) / (2**k - 1)."""
+    return torch.round(x.clamp(0, 1) * levels(bits)) / levels(bits)
+
+
+def dorefa_activation(x: Tensor, bits: int) -> Tensor:
+    """Uniform quantizer of activations (DoReFa, arXiv:1606.06160, section 2.5), 2 <= bits <= 8, grid [0, 1].
+
+    Forward: y = round((2**k - 1) * clip(x, 0, 1)) / (2**k - 1). Backward: dx = g where 0 <= x <= 1, else 0.
+    """
+    return _StraightThrough.apply(x.clamp(0, 1), uniform(x.detach(), bits))
+
+
+def quantize_weight(w: Tensor, bits: int) -> Tensor:
+    """The weights that the forward pass uses, of a given width (1 to 8, 16 or 32 bits), differentiable in ``w``."""
+    if bits == 1:
+        return ste_sign(w)
+    if bits == HALF_BITS:
+        return half(w)
+    return w if bits == FLOAT_BITS else dorefa_weight(w, bits)
+
+
+def quantize_activation(x: Tensor, bits: int) -> Tensor:
+    """Nonlinearity and quantizer of one hidden layer: sign (1 bit), DoReFa (2 to 8), ReLU in half (16) or float (32)."""
+    if bits == 1:
+        return ste_sign(x)
+    if bits < HALF_BITS:
+        return dorefa_activation(x, bits)
+    x = torch.relu(x)
+    return half(x) if bits == HALF_BITS else x

@@ -1,0 +1,305 @@
+"""The logbook: each stage is an MLflow run, and the runs of one pipeline run share a parent.
+
+Nothing in `reports/` comes from here, and a logbook that fails costs a warning, never a result.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import psutil
+from filelock import FileLock
+
+from bnnlib import files
+from bnnlib.errors import BnnError
+
+if TYPE_CHECKING:
+    import torch
+
+    from bnnlib.mnist import Split
+
+EXPERIMENT = "bnn"
+PIPELINE_TAG = "pipeline"
+SQLITE = "sqlite:///"
+BUSY_TIMEOUT_S = 60  # how long a writer waits while another one writes to mlflow.db
+# MLflow reads these; a user's own setting wins. A server that is down would otherwise be asked for minutes.
+MLFLOW_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class Tracker(Protocol):
+    """What a stage may log while it runs."""
+
+    def log_metrics(self, metrics: Mapping[str, float | None], step: int | None = None) -> None:
+        """Log numbers, at an epoch where ``step`` is given; None is left out."""
+
+    def log_artifact(self, path: Path) -> None:
+        """Log a file or a folder."""
+
+    def log_dataset(self, path: Path, split: Split, context: str) -> None:
+        """Log that the run used a data set, as "train", "validation" or "test"."""
+
+    def log_model(self, name: str, model: torch.nn.Module, example: np.ndarray) -> None:
+        """Log and register a model; ``example`` is an input, uint8 (n, 28, 28)."""
+
+
+class NullTracker:
+    """Logs nothing."""
+
+    def log_metrics(self, metrics: Mapping[str, float | None], step: int | None = None) -> None:
+        """Do nothing."""
+
+    def log_artifact(self, path: Path) -> None:
+        """Do nothing."""
+
+    def log_dataset(self, path: Path, split: Split, context: str) -> None:
+        """Do nothing."""
+
+    def log_model(self, name: str, model: torch.nn.Module, example: np.ndarray) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where runs go: MLflow's tracking URI; for the local store also where artifacts go, and the lock of its set-up."""
+
+    uri: str
+    artifacts: str | None
+    lock: Path | None
+
+
+def find_store(environ: Mapping[str, str], start: Path) -> Store:
+    """The server or database in MLFLOW_TRACKING_URI, else mlflow.db at the repository's root.
+
+    DVC runs experiments in throw-away clones, so the root is DVC_ROOT where it is set, and relative SQLite addresses
+    are taken from there.
+    """
+    root = repository_root(environ, start)
+    uri = environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+    if not uri.startswith(SQLITE):
+        return Store(uri, artifacts=None, lock=None)
+    database, _, options = uri.removeprefix(SQLITE).partition("?")
+    path = root / database  # an absolute path replaces the root
+    options = options or f"timeout={BUSY_TIMEOUT_S}"
+    return Store(
+        uri=f"{SQLITE}{path}?{options}",
+        artifacts=(path.parent / "mlartifacts").as_uri(),
+        lock=path.with_name(f"{path.name}.lock"),
+    )
+
+
+def repository_root(environ: Mapping[str, str], start: Path) -> Path:
+    """DVC_ROOT, else the nearest folder from ``start`` upwards that holds a dvc.yaml, else ``start``."""
+    if environ.get("DVC_ROOT"):
+        return Path(environ["DVC_ROOT"]).resolve()
+    start = start.resolve()
+    return next((folder for folder in (start, *start.parents) if (folder / "dvc.yaml").is_file()), start)
+
+
+def prepared_store(environ: Mapping[str, str], start: Path) -> Store:
+    """The store with its experiment in place."""
+    import mlflow
+
+    store = find_store(environ, start)
+    _quiet()
+    mlflow.set_tracking_uri(store.uri)
+    _ready_experiment(store)
+    return store
+
+
+@contextmanager
+def open_run(stage: str, params: Mapping[str, Any], data: Sequence[Path]) -> Iterator[Tracker]:
+    """Open the run of one stage. ``data``: the files whose hashes tell which data it saw."""
+    for name, value in MLFLOW_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    store = find_store(os.environ, Path.cwd())
+    tracker = _MlflowTracker(store)
+    tracker.start(stage, params, data)
+    try:
+        yield tracker
+    except BaseException:
+        tracker.finish("FAILED")
+        raise
+    tracker.finish("FINISHED")
+
+
+class _MlflowTracker:
+    """Passes calls on to MLflow until one fails; then it warns once and logs no more."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._alive = True
+        self._parent: str | None = None
+
+    def start(self, stage: str, params: Mapping[str, Any], data: Sequence[Path]) -> None:
+        import mlflow
+
+        with self._guard():
+            _quiet()
+            mlflow.set_tracking_uri(self._store.uri)
+            experiment = _ready_experiment(self._store)
+            self._parent = _parent_run(experiment)
+            mlflow.start_run(
+                experiment_id=experiment,
+                run_name=stage,
+                parent_run_id=self._parent,
+                tags=_tags(stage, data),
+            )
+            mlflow.log_params(dict(params))
+
+    def finish(self, status: str) -> None:
+        import mlflow
+
+        with self._guard():
+            mlflow.end_run(status)
+            if self._parent is not None:
+                mlflow.MlflowClient().set_terminated(self._parent, status)
+
+    def log_metrics(self, metrics: Mapping[str, float | None], step: int | None = None) -> None:
+        import mlflow
+
+        with self._guard():
+            mlflow.log_metrics({name: value for name, value in metrics.items() if value is not None}, step=step)
+
+    def log_artifact(self, path: Path) -> None:
+        import mlflow
+
+        with self._guard():
+            if path.is_dir():
+                mlflow.log_artifacts(str(path), path.name)
+            else:
+                mlflow.log_artifact(str(path))
+
+    def log_dataset(self, path: Path, split: Split, context: str) -> None:
+        import mlflow
+
+        with self._guard():
+            dataset = mlflow.data.from_numpy(
+                split.images,
+                targets=split.labels,
+                source=str(path),
+                name=path.stem,
+                digest=files.sha256(path)[:32],
+            )
+            mlflow.log_input(dataset, context=context)
+
+    def log_model(self, name: str, model: torch.nn.Module, example: np.ndarray) -> None:
+        import mlflow
+        import torch
+
+        with self._guard():
+            with torch.inference_mode():
+                output = model(torch.from_numpy(example)).numpy()
+            info = mlflow.pytorch.log_model(
+                model,
+                name="model",
+                registered_model_name=name,
+                signature=mlflow.models.infer_signature(example, output),
+                input_example=example,
+                pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", f"numpy=={np.__version__}"],
+            )
+            alias = os.environ.get("DVC_EXP_NAME") or "champion"
+            mlflow.MlflowClient().set_registered_model_alias(name, alias, info.registered_model_version)
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Run MLflow calls; a fault of the store or of the way to it ends the logging, and says so."""
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        if not self._alive:
+            return
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError, OSError) as error:  # requests' errors are OSErrors
+            self._alive = False
+            reason = " ".join(str(error).split())[:300]
+            print(
+                f"warning: MLflow at {self._store.uri} cannot be used, so this stage goes on without a logbook "
+                f"({reason}). Its results do not depend on it. Check the store, or MLFLOW_TRACKING_URI.",
+                file=sys.stderr,
+            )
+
+
+def _quiet() -> None:
+    """Only warnings from MLflow and from its database migrations."""
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _ready_experiment(store: Store) -> str:
+    """The experiment's id; made, and the database with it, if need be. One process at a time: set-ups race."""
+    import mlflow
+
+    if store.lock is None:
+        return _experiment_id(mlflow.MlflowClient(), store)
+    with FileLock(store.lock):
+        return _experiment_id(mlflow.MlflowClient(), store)
+
+
+def _experiment_id(client: Any, store: Store) -> str:
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        return str(found.experiment_id)
+    return str(client.create_experiment(EXPERIMENT, artifact_location=store.artifacts))
+
+
+def _parent_run(experiment: str) -> str | None:
+    """The run that groups the stages of this pipeline run; made by its first stage. None outside DVC."""
+    import mlflow
+
+    key = pipeline_key()
+    if key is None:
+        return None
+    client = mlflow.MlflowClient()
+    found = client.search_runs([experiment], f"tags.{PIPELINE_TAG} = '{key}' and tags.dvc_stage = '{PIPELINE_TAG}'")
+    if found:
+        return str(found[0].info.run_id)
+    tags = {PIPELINE_TAG: key, **_tags(PIPELINE_TAG, [])}
+    name = os.environ.get("DVC_EXP_NAME") or f"repro {tags['git_revision'][:7]}"
+    return str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
+
+
+def pipeline_key() -> str | None:
+    """What all stages of one `dvc repro` or of one experiment share: the DVC process above them."""
+    for process in psutil.Process().parents():
+        try:
+            words = [Path(word).name for word in process.cmdline()[:4]]
+        except psutil.Error:
+            continue
+        if "dvc" in words or "dvc.exe" in words:
+            return f"{process.pid}-{process.create_time():.2f}"
+    return None
+
+
+def _tags(stage: str, data: Sequence[Path]) -> dict[str, str]:
+    return {
+        "dvc_stage": os.environ.get("DVC_STAGE") or stage,
+        "dvc_experiment": os.environ.get("DVC_EXP_NAME") or "workspace",
+        "git_revision": _git_revision(),
+        "data_sha256": " ".join(f"{path.name}:{files.sha256(path)}" for path in data),
+    }
+
+
+def _git_revision() -> str:
+    """The commit checked out; in a DVC experiment the one that it started from."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()

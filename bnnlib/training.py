@@ -1,0 +1,154 @@
+"""Train one network; the loop yields a record and the published network of every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.lr_scheduler import OneCycleLR
+
+from bnnlib import batches, evaluation, metrics, models
+from bnnlib.errors import BnnError
+from bnnlib.metrics import Scores
+from bnnlib.mnist import CLASSES, Split
+from bnnlib.models import ConvNet, Published
+from bnnlib.params import Training
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to.
+
+    ``train`` scores are means over the epoch's images as the network met them, in training mode; ``validation`` scores
+    are those of ``published``. ``flip_ratio`` is the share of binary weights whose sign differs from the epoch before,
+    None for wider weights. ``learning_rate`` is that of the last step.
+    """
+
+    epoch: int
+    learning_rate: float
+    flip_ratio: float | None
+    train: Scores
+    validation: Scores
+    published: Published
+
+    def row(self) -> dict[str, float | None]:
+        """The record as one flat row: epoch, learning_rate, flip_ratio, train_loss, ... validation_accuracy."""
+        scores = {
+            f"{part}_{name}": getattr(getattr(self, part), name)
+            for part in ("train", "validation")
+            for name in ("loss", "macro_f1", "accuracy")
+        }
+        return {"epoch": self.epoch, "learning_rate": self.learning_rate, "flip_ratio": self.flip_ratio, **scores}
+
+
+class NonFiniteLossError(BnnError):
+    """The training loss became infinite or NaN."""
+
+
+def best(epochs: Sequence[Epoch]) -> Epoch:
+    """The epoch of highest validation macro-F1; the earlier one on a tie."""
+    return max(epochs, key=lambda epoch: epoch.validation.macro_f1)
+
+
+def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
+    """Train with Adam and a one-cycle schedule (arXiv:1708.07120); yield after each epoch.
+
+    Latent weights of a 1-bit network are clipped to [-latent_clip, latent_clip] after each step (arXiv:1602.02830).
+    Raises `NonFiniteLossError` naming the first faulty step.
+    """
+    torch.manual_seed(cfg.seed)
+    order = torch.Generator().manual_seed(cfg.seed)
+    device, recipe, epochs, batch_size = cfg.runtime.device, cfg.recipe, cfg.train.epochs, cfg.train.batch_size
+    images, labels = evaluation.tensors(train, device)
+    held_out = evaluation.tensors(validation, device)
+    model = ConvNet(cfg.bits).to(device)
+    optimizer = torch.optim.Adam(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
+    steps = batches.count(len(images), batch_size)
+    schedule = OneCycleLR(optimizer, max_lr=recipe.learning_rate, epochs=epochs, steps_per_epoch=steps)
+    for epoch in range(1, epochs + 1):
+        signs_before = _weight_signs(model)
+        model.train()
+        steps_done = (
+            _step(model, optimizer, schedule, batch, cfg.latent_clip)
+            for batch in batches.shuffled(images, labels, batch_size, recipe.shift, order)
+        )
+        train_scores = _scores(list(steps_done), epoch)
+        published = models.publish(model, epoch)
+        restored = models.restore(published).to(device)
+        yield Epoch(
+            epoch=epoch,
+            learning_rate=schedule.get_last_lr()[0],
+            flip_ratio=_flip_ratio(signs_before, _weight_signs(model)) if cfg.bits == 1 else None,
+            train=train_scores,
+            validation=evaluation.evaluate(restored, *held_out).scores,
+            published=published,
+        )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step's mean loss (scalar), labels and predictions (batch,), left on the device: reading them would wait."""
+
+    loss: Tensor
+    labels: Tensor
+    predictions: Tensor
+
+
+def _step(
+    model: ConvNet,
+    optimizer: torch.optim.Optimizer,
+    schedule: OneCycleLR,
+    batch: tuple[Tensor, Tensor],
+    latent_clip: float | None,
+) -> _Step:
+    images, labels = batch
+    logits = model(images)
+    loss = functional.cross_entropy(logits, labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    schedule.step()
+    if latent_clip is not None:
+        _clip_latent_weights(model, latent_clip)
+    return _Step(loss.detach(), labels, logits.detach().argmax(dim=1))
+
+
+@torch.no_grad()
+def _clip_latent_weights(model: ConvNet, bound: float) -> None:
+    for layer in model.layers():
+        layer.weight.clamp_(-bound, bound)
+
+
+def _scores(steps: list[_Step], epoch: int) -> Scores:
+    """Scores over all images of an epoch, each image counted once."""
+    losses = torch.stack([step.loss for step in steps]).double().cpu()
+    faulty = torch.nonzero(~torch.isfinite(losses))
+    if len(faulty):
+        at = int(faulty[0])
+        raise NonFiniteLossError(
+            f"training loss is {losses[at].item()} at epoch {epoch}, step {at + 1} of {len(steps)}; "
+            "a smaller learning_rate may help"
+        )
+    sizes = torch.tensor([len(step.labels) for step in steps], dtype=torch.float64)
+    labels = torch.cat([step.labels for step in steps]).cpu().numpy()
+    predictions = torch.cat([step.predictions for step in steps]).cpu().numpy()
+    return metrics.scores(metrics.confusion(labels, predictions, CLASSES), float(losses @ sizes))
+
+
+def _parameter_groups(model: ConvNet, weight_decay: float) -> list[dict[str, object]]:
+    """Weight decay acts on convolution weights alone, not on batch norm."""
+    weights = [layer.weight for layer in model.layers()]
+    norms = [parameter for layer in model.layers() for parameter in layer.norm.parameters()]
+    return [{"params": weights, "weight_decay": weight_decay}, {"params": norms, "weight_decay": 0.0}]
+
+
+def _weight_signs(model: ConvNet) -> Tensor:
+    """Signs of all weights as one bool tensor (55712,)."""
+    return torch.cat([(layer.weight.detach() >= 0).flatten() for layer in model.layers()])
+
+
+def _flip_ratio(before: Tensor, after: Tensor) -> float:
+    return (before != after).double().mean().item()

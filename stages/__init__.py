@@ -1,0 +1,23 @@
+"""The stages of dvc.yaml, one module each: read, call `bnnlib`, write, log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnnlib.errors import BnnError
+
+ParamsFile = Annotated[Path, typer.Option(help="The parameters, checked whole before anything runs.")]
+DEFAULT_PARAMS = Path("params.yaml")
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a stage's `main` as a command; a fault that the user can mend ends it with its message and exit code 1."""
+    try:
+        typer.run(main)
+    except BnnError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,34 @@
+"""Fetch the raw MNIST files and check them against the manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnnlib import files, params, sources, tracking
+from stages import DEFAULT_PARAMS, ParamsFile, run
+
+
+def main(
+    manifest: Path,
+    out: Path,
+    source_dir: Annotated[
+        Path | None,
+        typer.Option("--from", envvar="BNN_DATA_DIR", help="A folder to look into first, with the raw files or .gz."),
+    ] = None,
+    params_yaml: ParamsFile = DEFAULT_PARAMS,
+) -> None:
+    """Put the files that MANIFEST names into the folder OUT: from a folder, torchvision's mirrors, or a package."""
+    cfg = params.load(params_yaml)
+    digests = sources.read_manifest(manifest)
+    with tracking.open_run("download", {"data.name": cfg.data.name}, data=[manifest]) as log:
+        found = sources.fetch(digests, sources.all_sources(source_dir))
+        for name, content in found.items():
+            files.write_bytes(out / name, content)
+        log.log_artifact(manifest)
+
+
+if __name__ == "__main__":
+    run(main)

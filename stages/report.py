@@ -1,0 +1,22 @@
+"""Write the generated part of the README."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bnnlib import files, params, readme, tracking
+from stages import DEFAULT_PARAMS, ParamsFile, run
+
+
+def main(reports: Path, page: Path, params_yaml: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Write what REPORTS holds between the markers of PAGE."""
+    params.load(params_yaml)
+    results = files.read_json(reports / "metrics.json")
+    with tracking.open_run("report", {}, data=[reports / "metrics.json"]) as log:
+        files.write_text(page, readme.updated(files.read_text(page), readme.generate(reports), str(page)))
+        log.log_metrics(params.flatten(results))
+        log.log_artifact(page)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,42 @@
+"""Train one network and publish its best epoch."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from bnnlib import files, models, params, progress, runtime, tracking, training, weights
+from stages import DEFAULT_PARAMS, ParamsFile, run
+
+Variant = StrEnum("Variant", list(params.VARIANTS))
+
+
+def main(
+    variant: Variant,
+    train: Path,
+    validation: Path,
+    weights_out: Path,
+    history_out: Path,
+    params_yaml: ParamsFile = DEFAULT_PARAMS,
+) -> None:
+    """Train VARIANT on TRAIN, choose its epoch on VALIDATION; write its weights and its history."""
+    cfg = params.load(params_yaml).training(variant.value)
+    runtime.configure(cfg.seed, cfg.runtime.threads, cfg.runtime.device)
+    train_split, validation_split = files.read_split(train), files.read_split(validation)
+    with tracking.open_run(f"train_{variant}", params.flatten(cfg), data=[train, validation]) as log:
+        log.log_dataset(train, train_split, "train")
+        log.log_dataset(validation, validation_split, "validation")
+        epochs = []
+        for epoch in progress.follow(training.fit(train_split, validation_split, cfg), cfg.train.epochs, f"{variant}"):
+            log.log_metrics(epoch.row(), step=epoch.epoch)
+            epochs.append(epoch)
+        published = training.best(epochs).published
+        files.write_csv(history_out, [epoch.row() for epoch in epochs])
+        weights.write(weights_out, published)
+        log.log_artifact(history_out)
+        log.log_artifact(weights_out)
+        log.log_model(f"bnn-{variant}", models.restore(published), validation_split.images[:2])
+
+
+if __name__ == "__main__":
+    run(main)
