@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
-
 from bnnlib.errors import BnnError
 
 CLASSES = 10
@@ -44,15 +42,21 @@ def parse_idx(data: bytes, name: str, dimensions: int) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes with so many dimensions; `IdxError` names the file and the faulty field."""
     header = 4 + 4 * dimensions
     if len(data) < header:
-        raise IdxError(f"{name}: header: {len(data)} bytes, but an IDX header of {dimensions} dimensions takes {header}")
+        raise IdxError(
+            f"{name}: header: {len(data)} bytes, but an IDX header of {dimensions} dimensions takes {header}"
+        )
     magic, *shape = struct.unpack(f">{1 + dimensions}I", data[:header])
     expected = UNSIGNED_BYTE << 8 | dimensions
     if magic != expected:
-        raise IdxError(f"{name}: magic: 0x{magic:08x}, expected 0x{expected:08x} (unsigned bytes, {dimensions} dimensions)")
+        raise IdxError(
+            f"{name}: magic: 0x{magic:08x}, expected 0x{expected:08x} (unsigned bytes, {dimensions} dimensions)"
+        )
     size = math.prod(shape)
     if len(data) - header != size:
         shown = " x ".join(map(str, shape))
-        raise IdxError(f"{name}: sizes: {shown} promise {size} values, but {len(data) - header} bytes follow the header")
+        raise IdxError(
+            f"{name}: sizes: {shown} promise {size} values, but {len(data) - header} bytes follow the header"
+        )
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
@@ -60,7 +64,9 @@ def parse_images(data: bytes, name: str) -> NDArray[np.uint8]:
     """IDX bytes to images, uint8 (n, 28, 28)."""
     images = parse_idx(data, name, dimensions=3)
     if images.shape[1:] != (SIDE, SIDE):
-        raise IdxError(f"{name}: sizes: images of {images.shape[1]} x {images.shape[2]} pixels, expected {SIDE} x {SIDE}")
+        raise IdxError(
+            f"{name}: sizes: images of {images.shape[1]} x {images.shape[2]} pixels, expected {SIDE} x {SIDE}"
+        )
     return images
 
 
@@ -92,6 +98,8 @@ def limited(data: Split, limit: int | None) -> Split:
 
 def split(data: Split, validation_fraction: float, seed: int) -> tuple[Split, Split]:
     """Split into training and validation, stratified by class, each in the original order."""
+    from sklearn.model_selection import train_test_split  # slow to import, and only needed here
+
     indices = np.arange(len(data.labels))
     parts = train_test_split(indices, test_size=validation_fraction, random_state=seed, stratify=data.labels)
     train, validation = (Split(data.images[rows], data.labels[rows]) for rows in map(np.sort, parts))

@@ -42,6 +42,7 @@ class NormedConvolution(nn.Module):
         self.norm = nn.BatchNorm1d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve and normalise; in training on a CPU by the fast road."""
         weight = quantizers.quantize_weight(self.weight, self.bits) if self.latent else self.weight
         if self.training and x.device.type == "cpu":
             y = convolution.convolve_fast(x, weight, integers=self.bits == 1)
@@ -65,6 +66,7 @@ class ConvNet(nn.Module):
         self.head = NormedConvolution(BLOCK_CHANNELS[-1], mnist.CLASSES, HEAD_KERNEL, bits, latent=latent)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Compute the logits of a batch."""
         x = prepare(images, self.bits).permute(1, 2, 0)[:, :, None].contiguous()  # (height, width, 1, n)
         for block in self.blocks:
             x = quantizers.quantize_activation(block(x), self.bits)
@@ -72,7 +74,7 @@ class ConvNet(nn.Module):
 
     def layers(self) -> list[NormedConvolution]:
         """The four convolutions, first to last."""
-        return [*self.blocks, self.head]  # type: ignore[list-item]
+        return [*self.blocks, self.head]
 
 
 def prepare(images: Tensor, bits: int) -> Tensor:
@@ -110,7 +112,7 @@ def restore(published: Published) -> ConvNet:
     """The published network, ready to predict (evaluation mode)."""
     model = ConvNet(published.bits, latent=False)
     state = model.state_dict()
-    for name, layer in _named_layers(model):
+    for name, _ in _named_layers(model):
         stored = published.tensors[f"{name}.weight"]
         coded = published.bits < quantizers.HALF_BITS
         state[f"{name}.weight"] = quantizers.code_values(stored, published.bits) if coded else stored.float()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -179,9 +179,7 @@ def _is_type_label(step: str) -> bool:
 def _section(path: list[str]) -> type[BaseModel]:
     section: type[BaseModel] = Params
     for step in path:
-        annotation = section.model_fields[step].annotation
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)  # faults stand inside sections
-        section = annotation
+        section = cast("type[BaseModel]", section.model_fields[step].annotation)  # faults stand inside sections
     return section
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 COLOURS = {"full": "#0072B2", "binary": "#D55E00"}
 DASHES = {"train": "--", "validation": "-"}
 HEAT = "cividis"
-STYLE = {
+STYLE: Any = {  # matplotlib's type lists all its 300 names
     "font.family": "DejaVu Sans",
     "font.size": 11,
     "axes.grid": True,
@@ -57,7 +58,13 @@ def curve(
             for part, dash in DASHES.items():
                 values = history[f"{part}_{metric}"]
                 axes.plot(
-                    history["epoch"], values, dash, color=COLOURS[variant], label=f"{names[variant]}, {part}", marker=".", ms=4
+                    history["epoch"],
+                    values,
+                    dash,
+                    color=COLOURS[variant],
+                    label=f"{names[variant]}, {part}",
+                    marker=".",
+                    ms=4,
                 )
         if logarithmic:
             axes.set_yscale("log")
@@ -79,7 +86,12 @@ def confusion(matrix: NDArray[np.int64], title: str) -> Figure:
             if count:
                 share = shares[row, column]
                 axes.text(
-                    column, row, f"{share:.1%}".removesuffix("%"), ha="center", va="center", fontsize=9,
+                    column,
+                    row,
+                    f"{share:.1%}".removesuffix("%"),
+                    ha="center",
+                    va="center",
+                    fontsize=9,
                     color="black" if share > 0.15 else "white",
                 )
         axes.set_xticks(range(len(matrix)))

@@ -117,7 +117,7 @@ def quantize_weight(w: Tensor, bits: int) -> Tensor:
 
 
 def quantize_activation(x: Tensor, bits: int) -> Tensor:
-    """Nonlinearity and quantizer of one hidden layer: sign (1 bit), DoReFa (2 to 8), ReLU in half (16) or float (32)."""
+    """Nonlinearity and quantizer of a hidden layer: sign (1 bit), DoReFa (2 to 8), ReLU in half (16) or float (32)."""
     if bits == 1:
         return ste_sign(x)
     if bits < HALF_BITS:

@@ -36,7 +36,7 @@ def configure(seed: int, threads: int, device: str) -> None:
     torch.use_deterministic_algorithms(True)
     # Deterministic mode also fills each fresh tensor, to make reads of uninitialised memory repeat; that doubles the
     # seconds per epoch and nothing here reads such memory (the tests compare runs byte by byte).
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
 
 

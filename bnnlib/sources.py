@@ -83,7 +83,9 @@ def verify(folder: Path, manifest: Mapping[str, str]) -> None:
             faults.append(f"{path}: SHA-256 is {actual}, expected {digest}")
     if faults:
         listed = "\n".join(f"  {fault}" for fault in faults)
-        raise SourceError(f"the raw data differ from the manifest:\n{listed}\n`dvc repro --force download` restores them")
+        raise SourceError(
+            f"the raw data differ from the manifest:\n{listed}\n`dvc repro --force download` restores them"
+        )
 
 
 def folder(path: Path) -> Source:
@@ -118,7 +120,12 @@ def mirrors() -> Iterator[Source]:
     from torchvision.datasets import MNIST  # slow to import, and only needed here
 
     for address in MNIST.mirrors:
-        yield Source(f"mirror {address}", lambda address=address: lambda name: _download(f"{address}{name}.gz"))
+        yield mirror(address)
+
+
+def mirror(address: str) -> Source:
+    """A web address that ends in a slash, with the files as .gz below it."""
+    return Source(f"mirror {address}", lambda: lambda name: _download(f"{address}{name}.gz"))
 
 
 def package() -> Source:

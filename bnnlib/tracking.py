@@ -9,6 +9,7 @@ import logging
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ import psutil
 from filelock import FileLock
 
 from bnnlib import files
-from bnnlib.errors import BnnError
 
 if TYPE_CHECKING:
     import torch
@@ -187,9 +187,14 @@ class _MlflowTracker:
 
     def log_dataset(self, path: Path, split: Split, context: str) -> None:
         import mlflow
+        from mlflow.data.numpy_dataset import from_numpy
 
-        with self._guard():
-            dataset = mlflow.data.from_numpy(
+        with self._guard(), warnings.catch_warnings():
+            # MLflow registers its source for local files twice, then warns that it cannot choose.
+            warnings.filterwarnings(
+                "ignore", message="The specified dataset source can be interpreted in multiple ways"
+            )
+            dataset = from_numpy(
                 split.images,
                 targets=split.labels,
                 source=str(path),
@@ -237,9 +242,10 @@ class _MlflowTracker:
 
 
 def _quiet() -> None:
-    """Only warnings from MLflow and from its database migrations."""
+    """Only warnings from MLflow and its database migrations; none about a pip that the environment does without."""
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
 
 
 def _ready_experiment(store: Store) -> str:
@@ -270,7 +276,7 @@ def _parent_run(experiment: str) -> str | None:
     found = client.search_runs([experiment], f"tags.{PIPELINE_TAG} = '{key}' and tags.dvc_stage = '{PIPELINE_TAG}'")
     if found:
         return str(found[0].info.run_id)
-    tags = {PIPELINE_TAG: key, **_tags(PIPELINE_TAG, [])}
+    tags = {**_tags(PIPELINE_TAG, []), PIPELINE_TAG: key}
     name = os.environ.get("DVC_EXP_NAME") or f"repro {tags['git_revision'][:7]}"
     return str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
 
@@ -289,7 +295,7 @@ def pipeline_key() -> str | None:
 
 def _tags(stage: str, data: Sequence[Path]) -> dict[str, str]:
     return {
-        "dvc_stage": os.environ.get("DVC_STAGE") or stage,
+        "dvc_stage": stage,
         "dvc_experiment": os.environ.get("DVC_EXP_NAME") or "workspace",
         "git_revision": _git_revision(),
         "data_sha256": " ".join(f"{path.name}:{files.sha256(path)}" for path in data),

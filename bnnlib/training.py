@@ -80,7 +80,7 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
         restored = models.restore(published).to(device)
         yield Epoch(
             epoch=epoch,
-            learning_rate=schedule.get_last_lr()[0],
+            learning_rate=float(schedule.get_last_lr()[0]),
             flip_ratio=_flip_ratio(signs_before, _weight_signs(model)) if cfg.bits == 1 else None,
             train=train_scores,
             validation=evaluation.evaluate(restored, *held_out).scores,

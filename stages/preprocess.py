@@ -15,8 +15,10 @@ def main(manifest: Path, raw: Path, out: Path, params_yaml: ParamsFile = DEFAULT
     with tracking.open_run("preprocess", logged, data=[manifest]) as log:
         sources.verify(raw, sources.read_manifest(manifest))
         parts = {
-            part: mnist.limited(mnist.decode(*(files.read_bytes(raw / name) for name in names), part), cfg.data.limit)
-            for part, names in mnist.PARTS.items()
+            part: mnist.limited(
+                mnist.decode(files.read_bytes(raw / images), files.read_bytes(raw / labels), part), cfg.data.limit
+            )
+            for part, (images, labels) in mnist.PARTS.items()
         }
         train, validation = mnist.split(parts["development"], cfg.data.validation_fraction, cfg.seed)
         for name, split in {"train": train, "validation": validation, "test": parts["test"]}.items():

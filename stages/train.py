@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 
 from bnnlib import files, models, params, progress, runtime, tracking, training, weights
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
-Variant = StrEnum("Variant", list(params.VARIANTS))
-
 
 def main(
-    variant: Variant,
+    variant: params.Variant,
     train: Path,
     validation: Path,
     weights_out: Path,
@@ -20,7 +17,7 @@ def main(
     params_yaml: ParamsFile = DEFAULT_PARAMS,
 ) -> None:
     """Train VARIANT on TRAIN, choose its epoch on VALIDATION; write its weights and its history."""
-    cfg = params.load(params_yaml).training(variant.value)
+    cfg = params.load(params_yaml).training(variant)
     runtime.configure(cfg.seed, cfg.runtime.threads, cfg.runtime.device)
     train_split, validation_split = files.read_split(train), files.read_split(validation)
     with tracking.open_run(f"train_{variant}", params.flatten(cfg), data=[train, validation]) as log:

@@ -1,0 +1,159 @@
+"""What may import what, and whether dvc.yaml names what the stages really use."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import imports
+import pytest
+from ruamel.yaml import YAML
+
+from bnnlib import params
+
+ROOT = imports.ROOT
+GRAPH: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")
+STAGES: dict[str, Any] = GRAPH["stages"]
+MODULES = sorted(str(path.relative_to(ROOT)) for package in imports.PACKAGES for path in (ROOT / package).rglob("*.py"))
+PURE = {
+    "params",
+    "mnist",
+    "metrics",
+    "quantizers",
+    "convolution",
+    "models",
+    "batches",
+    "training",
+    "evaluation",
+    "reports",
+}
+EDGES = {"files", "weights", "sources", "tracking", "plots", "readme", "progress", "runtime", "cli", "gate"}
+HOMES = {
+    "mlflow": {"bnnlib/tracking.py"},
+    "matplotlib": {"bnnlib/plots.py"},
+    "typer": {"bnnlib/cli.py"} | {module for module in MODULES if module.startswith("stages/")},
+    "requests": {"bnnlib/sources.py"},
+    "pypi_simple": {"bnnlib/sources.py"},
+    "torchvision": {"bnnlib/sources.py"},
+}
+
+
+def module_of(stage: str) -> str:
+    """The file that a stage's command runs."""
+    words = STAGES[stage]["cmd"].split()
+    assert words[:2] == ["python", "-m"]
+    return words[2].replace(".", "/") + ".py"
+
+
+def test_stages_have_the_names_that_users_type() -> None:
+    names = ["download", "preprocess", "train_full", "train_binary", "evaluate", "visualize", "report"]
+    assert list(STAGES) == names
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_dependencies_are_the_real_imports(stage: str) -> None:
+    listed = {path for path in STAGES[stage]["deps"] if path.endswith(".py")}
+    real = imports.closure(module_of(stage))
+    assert sorted(listed) == sorted(real)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_path_of_a_command_is_a_dependency_or_an_output(stage: str) -> None:
+    paths = [word for word in STAGES[stage]["cmd"].split() if "/" in word]
+    known = [*STAGES[stage]["deps"], *outputs(stage)]
+    for path in paths:
+        assert any(path == name or name.startswith(f"{path}/") for name in known), f"{path} is in no deps or outs"
+
+
+def outputs(stage: str) -> list[str]:
+    return [out if isinstance(out, str) else next(iter(out)) for out in STAGES[stage].get("outs", [])]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_parameters_are_the_ones_the_stage_reads(stage: str) -> None:
+    known = params.flatten(params.load(ROOT / "params.yaml"))
+    declared = {
+        leaf
+        for name in STAGES[stage].get("params", [])
+        for leaf in known
+        if leaf == name or leaf.startswith(f"{name}.")
+    }
+    assert declared == {leaf for leaf in known if any(leaf == r or leaf.startswith(f"{r}.") for r in read_by(stage))}
+
+
+def read_by(stage: str) -> set[str]:
+    """Names of the parameters, or of their sections, that a stage's source takes from `cfg`."""
+    if stage.startswith("train_"):
+        return leaves_that_matter(stage.removeprefix("train_"))
+    tree = ast.parse((ROOT / module_of(stage)).read_text(encoding="utf-8"))
+    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    chains = [ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute) and id(n) not in inner]
+    return {chain.removeprefix("cfg.") for chain in chains if chain.startswith("cfg.")}
+
+
+def leaves_that_matter(variant: Any) -> set[str]:
+    """The parameters that change what a training is given, found by changing one at a time."""
+    committed = params.load(ROOT / "params.yaml").model_dump()
+    before = params.parse(committed, "committed").training(variant)
+    found = set()
+    for leaf, value in params.flatten(committed).items():
+        other = {"device": "cuda", "bits": 4, "name": None, "limit": 300}.get(leaf.split(".")[-1], value)
+        if other is None:
+            continue  # only one data set so far
+        if other == value:
+            other = value + 1 if isinstance(value, int) else value / 2 + 0.01
+        *path, last = leaf.split(".")
+        changed = params.load(ROOT / "params.yaml").model_dump()
+        section = changed
+        for step in path:
+            section = section[step]
+        section[last] = other
+        if params.parse(changed, leaf).training(variant) != before:
+            found.add(leaf)
+    return found
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_each_heavy_library_has_one_home(library: str) -> None:
+    assert {module for module in MODULES if library in imports.top_level(module)} <= HOMES[library]
+
+
+@pytest.mark.parametrize("module", sorted(PURE))
+def test_pure_modules_import_no_edge(module: str) -> None:
+    needed = {Path(file).stem for file in imports.closure(f"bnnlib/{module}.py")}
+    assert needed & EDGES == set()
+
+
+def test_every_module_is_pure_or_an_edge() -> None:
+    names = {Path(module).stem for module in MODULES if module.startswith("bnnlib/")} - {"__init__", "errors"}
+    assert names == PURE | EDGES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_circles(module: str) -> None:
+    for direct in imports.direct(module) - {module}:
+        assert module not in imports.closure(direct)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_runs_at_import(module: str) -> None:
+    """Definitions, imports, constants and the guarded call at the end: no statement with an effect."""
+    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Expr):
+            assert isinstance(node.value, ast.Constant), ast.unparse(node)
+        assert not isinstance(node, (ast.For, ast.While, ast.With, ast.Try)), ast.unparse(node)
+
+
+def test_slow_libraries_are_not_imported_for_a_quick_command() -> None:
+    quick = imports.closure("bnnlib/cli.py")
+    assert quick.isdisjoint({"bnnlib/models.py", "bnnlib/plots.py"})  # torch, matplotlib
+
+
+def test_every_report_is_an_output_and_every_output_exists() -> None:
+    committed = {out for stage in STAGES for out in outputs(stage) if out.startswith(("models/", "reports/"))}
+    for out in committed:
+        assert (ROOT / out).exists(), f"{out} is not committed"
+    for path in [*GRAPH["metrics"], *(artifact["path"] for artifact in GRAPH["artifacts"].values())]:
+        assert path in committed

@@ -1,0 +1,88 @@
+"""The order of the images and their random moves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from bnnlib import batches
+
+
+def numbered(count: int) -> tuple[Tensor, Tensor]:
+    """Images whose pixels all hold the image's number + 1, and the number as label: a pair torn apart shows."""
+    labels = torch.arange(count)
+    return (labels + 1).to(torch.uint8)[:, None, None].expand(-1, 28, 28).contiguous(), labels
+
+
+def epoch(images: Tensor, labels: Tensor, batch_size: int, shift: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+    return list(batches.shuffled(images, labels, batch_size, shift, torch.Generator().manual_seed(seed)))
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "sizes"),
+    [
+        (12, 4, [4, 4, 4]),
+        (13, 4, [5, 4, 4]),
+        (15, 4, [5, 5, 5]),
+        (7, 4, [7]),
+        (3, 4, [3]),  # fewer than a batch
+        (5, 2, [3, 2]),
+    ],
+)
+def test_every_image_once_in_batches_that_are_never_smaller(images: int, batch_size: int, sizes: list[int]) -> None:
+    found = epoch(*numbered(images), batch_size, shift=0, seed=0)
+    assert [len(labels) for _, labels in found] == sizes
+    assert batches.count(images, batch_size) == len(sizes)
+    assert sorted(torch.cat([labels for _, labels in found]).tolist()) == list(range(images))
+
+
+def test_images_keep_their_labels_and_type() -> None:
+    for images, labels in epoch(*numbered(20), batch_size=6, shift=2, seed=0):
+        assert images.dtype == torch.uint8
+        assert images[:, 14, 14].tolist() == [label + 1 for label in labels.tolist()]
+
+
+def test_the_generator_decides_alone() -> None:
+    def order(seed: int, global_seed: int) -> list[int]:
+        torch.manual_seed(global_seed)
+        return torch.cat([labels for _, labels in epoch(*numbered(50), 10, 2, seed)]).tolist()
+
+    assert order(1, global_seed=1) == order(1, global_seed=2)
+    assert order(1, global_seed=1) != order(2, global_seed=1)
+
+
+def test_two_epochs_differ_in_order() -> None:
+    generator = torch.Generator().manual_seed(0)
+    first, second = (
+        torch.cat([labels for _, labels in batches.shuffled(*numbered(50), 10, 0, generator)]) for _ in range(2)
+    )
+    assert not torch.equal(first, second)
+
+
+def test_without_shift_the_images_are_as_they_were() -> None:
+    images = torch.randint(0, 256, (9, 28, 28), dtype=torch.uint8)
+    for batch, rows in epoch(images, torch.arange(9), batch_size=4, shift=0, seed=0):
+        assert torch.equal(batch, images[rows])
+
+
+def moved(image: Tensor, down: int, right: int) -> Tensor:
+    """The image moved pixel by pixel, black where nothing was."""
+    result = torch.zeros_like(image)
+    for row in range(28):
+        for column in range(28):
+            if 0 <= row - down < 28 and 0 <= column - right < 28:
+                result[row, column] = image[row - down, column - right]
+    return result
+
+
+def test_a_shift_moves_by_every_number_of_pixels_up_to_it() -> None:
+    # No two pixels alike in a row or a column, so every move gives another picture.
+    pattern = (1 + torch.arange(28)[:, None] + 7 * torch.arange(28)).to(torch.uint8)
+    wanted = {(down, right): moved(pattern, down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)}
+    images = pattern.expand(200, -1, -1).contiguous()
+    met = []
+    for batch, _ in epoch(images, torch.arange(200), batch_size=50, shift=1, seed=0):
+        met += [next(move for move, picture in wanted.items() if torch.equal(image, picture)) for image in batch]
+    assert len(met) == 200
+    assert set(met) == set(wanted)  # 9 moves in 200 draws: one is left out with a chance of 9 * (8/9)**200 < 1e-9

@@ -1,0 +1,243 @@
+"""The whole pipeline, small, in a clone of its own: real DVC, real MLflow, real MNIST."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from conftest import Clone
+from mlflow.entities import Run
+from ruamel.yaml import YAML
+
+STAGES = ["download", "preprocess", "train_full", "train_binary", "evaluate", "visualize", "report"]
+UP_TO_DATE = "Data and pipelines are up to date."
+
+
+@pytest.fixture(scope="module")
+def study(make_clone: Callable[[str], Clone]) -> Clone:
+    """A small study, run once from nothing and committed."""
+    clone = make_clone("study")
+    clone.set(data__limit="400", train__epochs="1", train__batch_size="40")
+    clone.run("dvc", "repro")
+    clone.commit()
+    return clone
+
+
+def lock(clone: Clone) -> str:
+    return clone.read("dvc.lock")
+
+
+def runs_of(clone: Clone) -> list[Run]:
+    client = mlflow.MlflowClient(f"sqlite:///{clone.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("bnn")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], max_results=1000))
+
+
+def stage_runs(clone: Clone) -> dict[str, Run]:
+    return {run.data.tags["dvc_stage"]: run for run in runs_of(clone)}
+
+
+def flip_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+def test_metrics_have_the_agreed_shape(study: Clone) -> None:
+    metrics = json.loads(study.read("reports/metrics.json"))
+    assert list(metrics) == ["full", "binary"]
+    for variant, bits in {"full": 16, "binary": 1}.items():
+        result = metrics[variant]
+        assert (result["bits"], result["epoch"]) == (bits, 1)
+        for part in ("validation", "test"):
+            assert set(result[part]) == {"macro_f1", "loss", "accuracy"}
+            assert 0 <= result[part]["macro_f1"] <= 1
+
+
+def test_second_repro_does_nothing(study: Clone) -> None:
+    assert UP_TO_DATE in study.run("dvc", "repro").stdout
+
+
+def test_forced_repro_gives_the_same_bytes_whatever_the_thread_variable_says(study: Clone) -> None:
+    before = lock(study)
+    study.run("dvc", "repro", "--force", OMP_NUM_THREADS="1", PYTHONHASHSEED="7")
+    assert lock(study) == before
+    assert study.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_every_stage_is_a_run_and_one_parent_groups_them(study: Clone) -> None:
+    runs = stage_runs(study)
+    assert set(runs) == {*STAGES, "pipeline"}
+    newest = runs["pipeline"].info.run_id if len(runs_of(study)) == len(STAGES) + 1 else None
+    parents = {run.data.tags["mlflow.parentRunId"] for stage, run in runs.items() if stage != "pipeline"}
+    assert len(parents) == 1
+    assert newest is None or parents == {newest}
+    revision = study.run("git", "rev-list", "--all").stdout.split()
+    for stage, run in runs.items():
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["git_revision"] in revision
+        assert run.data.tags["dvc_experiment"] == "workspace"
+        if stage != "pipeline":
+            assert len(run.data.tags["data_sha256"]) >= 64
+
+
+def test_runs_hold_parameters_scores_data_sets_and_artifacts(study: Clone) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{study.folder}/mlflow.db")
+    runs = stage_runs(study)
+    training = runs["train_binary"]
+    assert training.data.params["bits"] == "1"
+    assert training.data.params["recipe.learning_rate"] == "0.005"
+    history = client.get_metric_history(training.info.run_id, "validation_macro_f1")
+    assert [point.step for point in history] == [1]
+    assert [data_set.dataset.name for data_set in training.inputs.dataset_inputs] == ["train", "validation"]
+    stored = json.loads(study.read("reports/metrics.json"))
+    assert runs["evaluate"].data.metrics["binary.test.loss"] == pytest.approx(stored["binary"]["test"]["loss"])
+    assert {item.path for item in client.list_artifacts(training.info.run_id)} >= {"binary.safetensors"}
+    assert len(client.list_artifacts(runs["visualize"].info.run_id, "figures")) == 14
+
+
+@pytest.mark.parametrize("variant", ["full", "binary"])
+def test_registered_model_predicts_like_the_published_weights(study: Clone, variant: str) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{study.folder}/mlflow.db")
+    model = mlflow.pyfunc.load_model(f"models:/bnn-{variant}@champion")
+    assert model.metadata.signature is not None
+    images = np.load(study.folder / "data/processed/test.npz")["images"]
+    predicted = model.predict(images).argmax(axis=1)
+    table = study.read("reports/predictions.csv").splitlines()
+    column = table[0].split(",").index(variant)
+    assert predicted.tolist() == [int(line.split(",")[column]) for line in table[1:]]
+
+
+def test_gate_names_the_missed_metric(study: Clone) -> None:
+    done = study.run("bnn", "check", check=False)
+    assert done.returncode == 1
+    assert "MISSED binary.test.macro_f1" in done.stdout
+    assert "binary.test.macro_f1" in done.stderr
+
+
+def test_readme_shows_the_reports_until_someone_edits_it(study: Clone) -> None:
+    study.run("bnn", "readme", "--check")
+    page = study.read("README.md")
+    (study.folder / "README.md").write_text(page.replace("| 6,964 |", "| 6,965 |"), encoding="utf-8")
+    assert study.run("bnn", "readme", "--check", check=False).returncode == 1
+    study.run("bnn", "readme")
+    assert study.read("README.md") == page
+
+
+@pytest.mark.parametrize("name", ["data/raw/t10k-labels-idx1-ubyte", "data/processed/train.npz"])
+def test_flipped_byte_in_the_data_is_detected_and_mended(study: Clone, name: str) -> None:
+    before = lock(study)
+    path = study.folder / name
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    flip_byte(path)
+    assert "modified:" in study.run("dvc", "status").stdout
+    study.run("dvc", "repro")
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    assert lock(study) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("data/raw/t10k-labels-idx1-ubyte", ["preprocess", "data/mnist.sha256", "data/raw", "elsewhere"]),
+        (
+            "data/processed/test.npz",
+            ["evaluate", "models/full.safetensors", "models/binary.safetensors"]
+            + ["data/processed/validation.npz", "data/processed/test.npz", "elsewhere"],
+        ),
+    ],
+)
+def test_stages_themselves_refuse_damaged_data(study: Clone, name: str, command: list[str]) -> None:
+    path = study.folder / name
+    content = path.read_bytes()
+    flip_byte(path)
+    try:
+        done = study.run("python", "-m", f"stages.{command[0]}", *command[1:], check=False)
+    finally:
+        path.write_bytes(content)
+    assert done.returncode == 1
+    assert f"error: {'the raw data differ' if 'raw' in name else name}" in done.stderr
+    assert name.rsplit("/", 1)[-1] in done.stderr
+    assert not (study.folder / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model.bits=banana", "model.bits: 'banana' is not allowed; allowed: 1, 2, 4, 8, 16, 32"),
+        ("train.epochs=0", "train.epochs: 0 is not allowed; allowed: a whole number from 1 to 10000"),
+        ("binary.learning_rate='1e-06'", "write the number without quotes"),
+    ],
+)
+def test_bad_parameter_stops_before_training(study: Clone, setting: str, message: str) -> None:
+    before = len(runs_of(study))
+    done = study.run("dvc", "exp", "run", "-S", setting, check=False)
+    study.run("git", "checkout", "--quiet", "params.yaml", "dvc.lock")
+    study.run("dvc", "checkout")
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert len(runs_of(study)) == before
+
+
+def test_a_server_that_is_down_costs_a_warning(study: Clone) -> None:
+    command = ["python", "-m", "stages.report", "reports", "README.md"]
+    done = study.run(*command, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert "warning: MLflow at http://127.0.0.1:9 cannot be used" in done.stderr
+    assert done.stderr.count("warning:") == 1
+
+
+def test_killed_at_any_moment_the_pipeline_ends_with_the_same_hashes(study: Clone) -> None:
+    before = lock(study)
+    for delay_s in (1.5, 6.0, 12.0):
+        process = subprocess.Popen(
+            ["dvc", "repro", "--force", "train_binary"],
+            cwd=study.folder,
+            env=study.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(delay_s)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    study.run("dvc", "repro")
+    assert lock(study) == before
+    assert study.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_queued_and_temporary_runs_reach_the_one_store(study: Clone) -> None:
+    for path in study.folder.glob("mlflow.db*"):  # two workers then race for a fresh one
+        path.unlink()
+    study.run("dvc", "exp", "run", "--queue", "-S", "model.bits=2,4")
+    study.run("dvc", "queue", "start", "--jobs", "2")
+    deadline = time.monotonic() + 240
+    while "Running" in (status := study.run("dvc", "queue", "status").stdout) or "Queued" in status:
+        assert time.monotonic() < deadline, status
+        time.sleep(2)
+    assert status.count("Success") == 2, status + study.run("dvc", "queue", "logs", "HEAD", check=False).stdout
+    study.run("dvc", "exp", "run", "--temp", "-S", "model.bits=8")
+    trained = [run for run in runs_of(study) if run.data.tags["dvc_stage"] == "train_binary"]
+    assert sorted(run.data.params["bits"] for run in trained) == ["2", "4", "8"]
+    assert len({run.data.tags["mlflow.parentRunId"] for run in trained}) == 3
+    names = {run.data.tags["dvc_experiment"] for run in trained}
+    shown = study.run("dvc", "exp", "show", "--csv").stdout
+    assert len(names) == 3
+    assert all(name in shown for name in names)
+
+
+def test_lock_holds_a_hash_for_every_output(study: Clone) -> None:
+    locked = YAML(typ="safe").load(lock(study))["stages"]
+    assert set(locked) == set(STAGES)
+    for stage in locked.values():
+        assert all(entry["md5"] for entry in [*stage["deps"], *stage.get("outs", [])])

@@ -1,0 +1,190 @@
+"""Every quantizer against a table worked by hand. The upstream gradient is 3, so a lost or squared factor shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from bnnlib import quantizers
+
+UPSTREAM = 3.0
+EPS = 2.0**-23  # the step of float32 above 1
+TINY = 2.0**-149  # the smallest float32 above 0
+INF = math.inf
+
+
+def run(function: Callable[[Tensor], Tensor], values: list[float]) -> tuple[Tensor, list[float]]:
+    """Output, and the gradient at the input."""
+    x = torch.tensor(values, requires_grad=True)
+    y = function(x)
+    y.backward(torch.full_like(y, UPSTREAM))
+    assert x.grad is not None
+    return y.detach(), x.grad.tolist()
+
+
+def is_negative(y: Tensor) -> list[bool]:
+    """Sign bits: -0.0 == 0.0, so only these tell the two apart."""
+    return torch.signbit(y).tolist()
+
+
+# x, sign, slope of the straight-through estimator
+SIGN = [
+    (-INF, -1, 0),
+    (-1.5, -1, 0),
+    (-1 - EPS, -1, 0),
+    (-1.0, -1, 1),
+    (-1 + EPS, -1, 1),
+    (-0.25, -1, 1),
+    (-TINY, -1, 1),
+    (-0.0, 1, 1),
+    (0.0, 1, 1),
+    (TINY, 1, 1),
+    (0.25, 1, 1),
+    (1 - EPS, 1, 1),
+    (1.0, 1, 1),
+    (1 + EPS, 1, 0),
+    (1.5, 1, 0),
+    (INF, 1, 0),
+]
+
+
+@pytest.mark.parametrize("function", [quantizers.ste_sign, lambda x: quantizers.quantize_weight(x, 1)])
+def test_sign(function: Callable[[Tensor], Tensor]) -> None:
+    x, signs, slopes = map(list, zip(*SIGN, strict=True))
+    y, gradient = run(function, x)
+    assert y.tolist() == signs
+    assert gradient == [UPSTREAM * slope for slope in slopes]
+    assert quantizers.signs(torch.tensor(x)).tolist() == signs
+    assert quantizers.sign_codes(torch.tensor(x)).tolist() == [(sign + 1) // 2 for sign in signs]
+
+
+# x, the nearest half value; the slope is 1 everywhere. Halves have 10 bits after the point: steps of 2**-10 above 1,
+# 32 above 32768 (largest value 65504), 2**-24 near 0.
+HALF = [
+    (0.1, 0.0999755859375),  # 1638 / 16384
+    (1 + 2.0**-11, 1.0),  # a tie goes to the even neighbour: down here,
+    (1 + 3 * 2.0**-11, 1 + 2.0**-9),  # up here
+    (1 + 2.0**-11 + EPS, 1 + 2.0**-10),
+    (2.0**-24, 2.0**-24),
+    (2.0**-25, 0.0),
+    (3 * 2.0**-26, 2.0**-24),
+    (65504.0, 65504.0),
+    (65519.99609375, 65504.0),  # the largest float32 below the kink
+    (65520.0, INF),
+    (1e30, INF),
+    (0.0, 0.0),
+]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("function", [quantizers.half, lambda x: quantizers.quantize_weight(x, 16)])
+def test_half(function: Callable[[Tensor], Tensor], sign: int) -> None:
+    y, gradient = run(function, [sign * x for x, _ in HALF])
+    assert y.dtype == torch.float32
+    assert y.tolist() == [sign * expected for _, expected in HALF]
+    assert is_negative(y) == [sign < 0] * len(HALF)
+    assert gradient == [UPSTREAM] * len(HALF)
+
+
+# tanh(ln((1 + t) / (1 - t)) / 2) = t: latent weights w whose tanh is t. The largest t is 0.8, so that
+# p = t / 1.6 + 1/2, the code is round((2**k - 1) * p), ties to even, and the slope is (1 - t**2) / 0.8.
+T = [-0.8, -0.6, -0.2, -0.0, 0.0, 0.2, 0.6, 0.8]
+CODES = {  # (2**k - 1) * p, from p = 0, 0.125, 0.375, 0.5, 0.5, 0.625, 0.875, 1
+    2: [0, 0, 1, 2, 2, 2, 3, 3],  # 0, 0.375, 1.125, 1.5, 1.5, 1.875, 2.625, 3
+    4: [0, 2, 6, 8, 8, 9, 13, 15],  # 0, 1.875, 5.625, 7.5, 7.5, 9.375, 13.125, 15
+    8: [0, 32, 96, 128, 128, 159, 223, 255],  # 0, 31.875, 95.625, 127.5, 127.5, 159.375, 223.125, 255
+}
+SLOPES = [0.45, 0.8, 1.2, 1.25, 1.25, 1.2, 0.8, 0.45]
+
+
+def latent() -> list[float]:
+    return [math.copysign(math.log((1 + abs(t)) / (1 - abs(t))) / 2, t) for t in T]
+
+
+@pytest.mark.parametrize("bits", CODES)
+def test_dorefa_weight(bits: int) -> None:
+    y, gradient = run(lambda w: quantizers.quantize_weight(w, bits), latent())
+    levels = 2**bits - 1
+    assert quantizers.dorefa_codes(torch.tensor(latent()), bits).tolist() == CODES[bits]
+    # One rounding each for the division by the levels and the difference: values up to 2, so 2 * 2**-23 at most.
+    assert y.tolist() == pytest.approx([2 * code / levels - 1 for code in CODES[bits]], abs=2**-22)
+    # About ten roundings of 2**-24 each; 1 - t**2 enlarges that of t by 2 t**2 / (1 - t**2), at most 3.6 times.
+    assert gradient == pytest.approx([UPSTREAM * slope for slope in SLOPES], rel=36 * 2**-24)
+
+
+@pytest.mark.parametrize("bits", CODES)
+def test_dorefa_weights_that_are_all_zero_take_the_middle_code(bits: int) -> None:
+    assert quantizers.dorefa_codes(torch.tensor([0.0, -0.0]), bits).tolist() == [2 ** (bits - 1)] * 2
+
+
+@pytest.mark.parametrize("bits", CODES)
+def test_code_values_reach_from_minus_one_to_one(bits: int) -> None:
+    values = quantizers.code_values(torch.arange(2**bits, dtype=torch.uint8), bits)
+    assert values.dtype == torch.float32
+    assert (values[0].item(), values[-1].item()) == (-1, 1)
+    assert len(set(values.tolist())) == 2**bits
+    assert quantizers.code_values(torch.tensor([0, 1], dtype=torch.uint8), 1).tolist() == [-1, 1]
+
+
+# x, codes at 2, 4 and 8 bits, slope
+ACTIVATION = [
+    (-INF, 0, 0, 0, 0),
+    (-0.5, 0, 0, 0, 0),
+    (-TINY, 0, 0, 0, 0),
+    (-0.0, 0, 0, 0, 1),
+    (0.0, 0, 0, 0, 1),
+    (TINY, 0, 0, 0, 1),
+    (0.125, 0, 2, 32, 1),  # 0.375, 1.875, 31.875
+    (0.25, 1, 4, 64, 1),  # 0.75, 3.75, 63.75
+    (0.5, 2, 8, 128, 1),  # 1.5, 7.5, 127.5: ties to even
+    (0.875, 3, 13, 223, 1),  # 2.625, 13.125, 223.125
+    (1 - EPS, 3, 15, 255, 1),
+    (1.0, 3, 15, 255, 1),
+    (1 + EPS, 3, 15, 255, 0),
+    (7.0, 3, 15, 255, 0),
+]
+
+
+@pytest.mark.parametrize(("bits", "column"), [(2, 1), (4, 2), (8, 3)])
+def test_dorefa_activation(bits: int, column: int) -> None:
+    x = [row[0] for row in ACTIVATION]
+    y, gradient = run(lambda x: quantizers.quantize_activation(x, bits), x)
+    expected = torch.tensor([row[column] for row in ACTIVATION]) / (2**bits - 1)
+    assert y.tolist() == expected.tolist()
+    assert gradient == [UPSTREAM * row[4] for row in ACTIVATION]
+    assert quantizers.uniform(torch.tensor(x), bits).tolist() == expected.tolist()
+
+
+# x, ReLU in float32, ReLU in half, slope
+RELU = [
+    (-2.0, 0.0, 0.0, 0),
+    (-TINY, 0.0, 0.0, 0),
+    (-0.0, 0.0, 0.0, 0),
+    (0.0, 0.0, 0.0, 0),
+    (TINY, TINY, 0.0, 1),
+    (0.5, 0.5, 0.5, 1),
+    (1 + 2.0**-11, 1 + 2.0**-11, 1.0, 1),
+    (65520.0, 65520.0, INF, 1),
+]
+
+
+@pytest.mark.parametrize(("bits", "column"), [(32, 1), (16, 2)])
+def test_relu(bits: int, column: int) -> None:
+    y, gradient = run(lambda x: quantizers.quantize_activation(x, bits), [row[0] for row in RELU])
+    assert y.tolist() == [row[column] for row in RELU]
+    assert gradient == [UPSTREAM * row[3] for row in RELU]
+
+
+def test_activation_of_one_bit_is_the_sign() -> None:
+    y, gradient = run(lambda x: quantizers.quantize_activation(x, 1), [row[0] for row in SIGN])
+    assert y.tolist() == [row[1] for row in SIGN]
+    assert gradient == [UPSTREAM * row[2] for row in SIGN]
+
+
+def test_weights_of_32_bits_are_the_latent_ones() -> None:
+    w = torch.tensor([0.1, -3.0], requires_grad=True)
+    assert quantizers.quantize_weight(w, 32) is w
