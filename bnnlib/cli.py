@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -56,17 +55,16 @@ def write_readme(
 @app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000, host: str = "127.0.0.1") -> None:
     """Show the logbook in MLflow's pages, until Ctrl-C."""
-    for name, value in tracking.MLFLOW_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # a dozen processes that only look is spared
-    store = tracking.prepared_store(os.environ, Path.cwd())
+    tracking.set_defaults()
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # a dozen processes that only run jobs
+    store = tracking.find_store(os.environ, Path.cwd())
+    if store.lock is None:
+        typer.echo(f"The logbook is the server at {store.uri}; open that address.")
+        return
+    tracking.ready(store)
     typer.echo(f"MLflow shows {store.uri} at http://{host}:{port} in about ten seconds; Ctrl-C ends it.")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri]
-    command += ["--host", host, "--port", str(port), "--workers", "1"]
-    try:
-        sys.exit(subprocess.run(command, check=False).returncode)
-    except KeyboardInterrupt:
-        sys.exit(0)
+    os.execv(sys.executable, [*command, "--host", host, "--port", str(port), "--workers", "1"])
 
 
 def main() -> None:

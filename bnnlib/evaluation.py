@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from bnnlib import metrics
 from bnnlib.mnist import CLASSES, Split
-from bnnlib.models import ConvNet
+from bnnlib.models import ConvNet, NonFiniteError
 
 BATCH = 500
 
@@ -41,6 +42,8 @@ def evaluate(model: ConvNet, images: Tensor, labels: Tensor) -> Evaluation:
     """Evaluate a network in evaluation mode. images: uint8 (n, 28, 28); labels: int64 (n,), on the model's device."""
     outputs = logits(model, images)
     loss = functional.cross_entropy(outputs.double(), labels, reduction="sum").item()
+    if not math.isfinite(loss):
+        raise NonFiniteError("the evaluation's loss is not finite: the network's logits overflow")
     predictions = outputs.argmax(dim=1).to(torch.uint8).cpu().numpy()
     matrix = metrics.confusion(labels.cpu().numpy(), predictions, CLASSES)
     return Evaluation(predictions, matrix, metrics.scores(matrix, loss))

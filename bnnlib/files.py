@@ -102,5 +102,5 @@ def read_split(path: Path) -> Split:
     try:
         with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as arrays:
             return Split(arrays["images"], arrays["labels"])
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise FileError(f"{path}: damaged ({error}); delete it and run `dvc repro`") from error

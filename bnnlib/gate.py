@@ -11,7 +11,7 @@ from bnnlib.params import Thresholds
 
 
 class GateError(BnnError):
-    """The metrics are not the ones that the thresholds speak of."""
+    """A threshold is missed, or its metric is missing or no number."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Verdict:
 
     def __str__(self) -> str:
         sign = ">=" if self.at_least else "<="
-        return f"{'ok    ' if self.passed else 'MISSED'} {self.name}: {self.value:.4f} (bound {sign} {self.bound})"
+        return f"{'ok    ' if self.passed else 'MISSED'} {self.name}: {self.value:.6f} (bound {sign} {self.bound})"
 
 
 def verdicts(metrics: Mapping[str, Any], thresholds: Thresholds) -> list[Verdict]:

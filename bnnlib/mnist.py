@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
 from bnnlib.errors import BnnError
 
 CLASSES = 10
@@ -29,6 +30,10 @@ PARTS = {
 
 class IdxError(BnnError):
     """Bytes that are not the IDX file they should be; the message names the file and the field."""
+
+
+class SplitError(BnnError):
+    """Too few images for a stratified split."""
 
 
 class Split(NamedTuple):
@@ -97,10 +102,19 @@ def limited(data: Split, limit: int | None) -> Split:
 
 
 def split(data: Split, validation_fraction: float, seed: int) -> tuple[Split, Split]:
-    """Split into training and validation, stratified by class, each in the original order."""
+    """Split into training and validation, stratified by class, each in the original order.
+
+    `SplitError` where the images are too few to have every class on both sides.
+    """
     from sklearn.model_selection import train_test_split  # slow to import, and only needed here
 
     indices = np.arange(len(data.labels))
-    parts = train_test_split(indices, test_size=validation_fraction, random_state=seed, stratify=data.labels)
+    try:
+        parts = train_test_split(indices, test_size=validation_fraction, random_state=seed, stratify=data.labels)
+    except ValueError as error:  # scikit-learn names the numbers
+        raise SplitError(
+            f"{len(indices)} images cannot be split with data.validation_fraction {validation_fraction}: {error} "
+            "Raise data.limit or data.validation_fraction."
+        ) from error
     train, validation = (Split(data.images[rows], data.labels[rows]) for rows in map(np.sort, parts))
     return train, validation

@@ -15,11 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bnnlib import convolution, mnist, quantizers
+from bnnlib.errors import BnnError
 
+BITS = (1, 2, 4, 8, 16, 32)
 BLOCK_CHANNELS = (32, 16, 8)
 BLOCK_KERNEL = 9
 HEAD_KERNEL = 4
 NORM_STATE = ("weight", "bias", "running_mean", "running_var")
+
+
+class NonFiniteError(BnnError):
+    """A number of the network became infinite or NaN, or does not fit the type that it is stored in."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +110,14 @@ def publish(model: ConvNet, epoch: int) -> Published:
         tensors[f"{name}.weight"] = _stored_weight(layer.weight.detach(), model.bits)
         for part in NORM_STATE:
             tensors[f"{name}.norm.{part}"] = getattr(layer.norm, part).detach().to(real).clone()
-    _check_finite(tensors)
+    _check_finite(tensors, epoch)
     return Published({name: tensor.cpu() for name, tensor in tensors.items()}, model.bits, epoch)
+
+
+def layout(bits: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of every published tensor of a network of so many bits."""
+    tensors = publish(ConvNet(bits), epoch=0).tensors
+    return {name: (str(tensor.dtype), tuple(tensor.shape)) for name, tensor in tensors.items()}
 
 
 def restore(published: Published) -> ConvNet:
@@ -151,7 +163,7 @@ def _stored_weight(weight: Tensor, bits: int) -> Tensor:
     return weight.half() if bits == quantizers.HALF_BITS else weight.clone()
 
 
-def _check_finite(tensors: dict[str, Tensor]) -> None:
-    bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor.float()).all())]
+def _check_finite(tensors: dict[str, Tensor], epoch: int) -> None:
+    bad = [f"{name} ({tensor.dtype})" for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
     if bad:
-        raise FloatingPointError(f"not finite in the type they are stored in: {', '.join(bad)}")
+        raise NonFiniteError(f"epoch {epoch}: not finite as stored: {', '.join(bad)}; a smaller learning_rate may help")

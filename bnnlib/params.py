@@ -15,7 +15,6 @@ from ruamel.yaml.error import YAMLError
 from bnnlib.errors import BnnError
 
 Variant = Literal["full", "binary"]
-VARIANTS: tuple[Variant, ...] = get_args(Variant)
 FULL_BITS = 16
 
 
@@ -125,8 +124,8 @@ def load(path: Path) -> Params:
     """Read and check a params.yaml (YAML 1.2, in which 1e-06 is a number); `ParamsError` lists every fault."""
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParamsError(f"{path}: no such file; run from the repository's root") from None
+    except OSError as error:
+        raise ParamsError(f"{path}: cannot be read ({error.strerror}); run from the repository's root") from error
     except (YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     return parse(content, str(path))
@@ -159,7 +158,7 @@ def _leaves(mapping: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]
 
 def _fault(detail: dict[str, Any]) -> str:
     """One line for one of pydantic's errors: the parameter, the value received, the values allowed, a guess."""
-    path = [str(step) for step in detail["loc"] if isinstance(step, str) and not _is_type_label(step)]
+    path = _path(detail["loc"])
     name = ".".join(path) or "the file"
     section = _section(path[:-1])
     if detail["type"] == "extra_forbidden":
@@ -171,9 +170,18 @@ def _fault(detail: dict[str, Any]) -> str:
     return f"{name}: {detail['input']!r} is not allowed; allowed: {allowed}{_hint(detail['input'], field)}"
 
 
-def _is_type_label(step: str) -> bool:
-    """Pydantic adds the type's name to the place of a fault in a union."""
-    return step.startswith("constrained-") or step in {"int", "none", "NoneType"}
+def _path(place: tuple[str | int, ...]) -> list[str]:
+    """The parameter's name, step by step; behind a field of two types pydantic adds the type, which is left out."""
+    path: list[str] = []
+    section: Any = Params
+    for step in map(str, place):
+        if section is None:
+            break
+        path.append(step)
+        field = section.model_fields.get(step)
+        inner = field.annotation if field is not None else None
+        section = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+    return path
 
 
 def _section(path: list[str]) -> type[BaseModel]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib
@@ -12,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 # Two colours of Okabe and Ito's palette for colour-blind readers; dashes tell the parts apart without colour.
@@ -27,15 +29,27 @@ STYLE: Any = {  # matplotlib's type lists all its 300 names
     "grid.alpha": 0.3,
     "figure.constrained_layout.use": True,
 }
+# Label, scale and ticks of each metric. A logit scale spreads what lies near 1, as a logarithm what lies near 0.
+AXES = {
+    "loss": ("cross-entropy (nats)", "log", [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]),
+    "macro_f1": ("macro-F1", "logit", [0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998]),
+}
 DPI = 110
 KERNELS = 5  # of each network, drawn one by one
+
+
+def _style() -> AbstractContextManager[None]:
+    """Our style over matplotlib's defaults: a user's own matplotlibrc would change the bytes."""
+    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
+    return matplotlib.rc_context({**defaults, **STYLE})
 
 
 def png(figure: Figure) -> bytes:
     """The figure as PNG, without metadata."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    with _style():
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -44,30 +58,30 @@ def name(variant: str, bits: int) -> str:
     return f"{variant} ({bits} bit{'s' if bits > 1 else ''})"
 
 
-def curve(
-    histories: Mapping[str, pd.DataFrame], names: Mapping[str, str], metric: str, label: str, *, logarithmic: bool
-) -> Figure:
+def curve(histories: Mapping[str, pd.DataFrame], names: Mapping[str, str], metric: str) -> Figure:
     """A metric over the epochs: train (dashed) and validation (solid) of both networks.
 
     ``metric``: "loss" or "macro_f1", the end of the columns' names. ``names``: what the legend calls each variant.
     """
-    with matplotlib.rc_context(STYLE):
+    label, scale, ticks = AXES[metric]
+    with _style():
         figure = Figure(figsize=(7, 4.2))
         axes = figure.add_subplot()
         for variant, history in histories.items():
             for part, dash in DASHES.items():
-                values = history[f"{part}_{metric}"]
                 axes.plot(
                     history["epoch"],
-                    values,
+                    history[f"{part}_{metric}"],
                     dash,
                     color=COLOURS[variant],
                     label=f"{names[variant]}, {part}",
                     marker=".",
-                    ms=4,
+                    markersize=4,
                 )
-        if logarithmic:
-            axes.set_yscale("log")
+        axes.set_yscale(scale)
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_yticks([], minor=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.legend(frameon=False)
@@ -77,10 +91,11 @@ def curve(
 def confusion(matrix: NDArray[np.int64], title: str) -> Figure:
     """Row-normalised confusion matrix: each row sums to 1; every cell with images shows its share in percent."""
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+    with _style():
         figure = Figure(figsize=(6.4, 5.6))
         axes = figure.add_subplot()
         # Nearly all lies on the diagonal: a square-root scale keeps the rare confusions visible.
+        axes.grid(visible=False)
         image = axes.imshow(shares, cmap=HEAT, norm=matplotlib.colors.PowerNorm(0.4, vmin=0, vmax=1))
         for (row, column), count in np.ndenumerate(matrix):
             if count:
@@ -98,15 +113,15 @@ def confusion(matrix: NDArray[np.int64], title: str) -> Figure:
         axes.set_yticks(range(len(matrix)))
         axes.set_xlabel("prediction")
         axes.set_ylabel("label")
-        axes.set_title(title)
-        bar = figure.colorbar(image, label="share of the label's images", ticks=[0, 0.01, 0.1, 0.5, 1])
+        axes.set_title(f"{title} (% of each row)")
+        bar = figure.colorbar(image, ticks=[0, 0.01, 0.1, 0.5, 1])
         bar.ax.set_yticklabels(["0 %", "1 %", "10 %", "50 %", "100 %"])
     return figure
 
 
 def kernel(weights: NDArray[np.float32], limit: float) -> Figure:
     """One first-layer kernel, (height, width), from -limit (black) through 0 (grey) to +limit (white)."""
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure = Figure(figsize=(1.2, 1.2))
         axes: Axes = figure.add_subplot()
         axes.imshow(weights, cmap="gray", vmin=-limit, vmax=limit, interpolation="nearest")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from bnnlib.training import Epoch
@@ -22,16 +22,17 @@ def follow(epochs: Iterable[Epoch], total: int, title: str, console: Console | N
         return
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[line]}"),
-        TimeElapsedColumn(),
+        TextColumn("{task.fields[losses]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(title, total=total, line="")
+    # An epoch may take a minute: the time left is estimated from the last ten, where rich looks back 30 s.
+    with Progress(*columns, console=console, speed_estimate_period=600) as progress:
+        task = progress.add_task(title, total=total, losses="")
         for epoch in epochs:
-            progress.update(task, advance=1, line=_line(epoch))
+            losses = f"loss {epoch.train.loss:.4f} (validation {epoch.validation.loss:.4f})"
+            progress.update(task, advance=1, losses=losses)
             yield epoch
 
 

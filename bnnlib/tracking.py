@@ -5,28 +5,33 @@ Nothing in `reports/` comes from here, and a logbook that fails costs a warning,
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
 
 import numpy as np
 import psutil
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from bnnlib import files
+from bnnlib.files import FileError
 
 if TYPE_CHECKING:
     import torch
 
     from bnnlib.mnist import Split
 
+P = ParamSpec("P")
 EXPERIMENT = "bnn"
 PIPELINE_TAG = "pipeline"
 SQLITE = "sqlite:///"
@@ -40,38 +45,6 @@ MLFLOW_DEFAULTS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-
-
-class Tracker(Protocol):
-    """What a stage may log while it runs."""
-
-    def log_metrics(self, metrics: Mapping[str, float | None], step: int | None = None) -> None:
-        """Log numbers, at an epoch where ``step`` is given; None is left out."""
-
-    def log_artifact(self, path: Path) -> None:
-        """Log a file or a folder."""
-
-    def log_dataset(self, path: Path, split: Split, context: str) -> None:
-        """Log that the run used a data set, as "train", "validation" or "test"."""
-
-    def log_model(self, name: str, model: torch.nn.Module, example: np.ndarray) -> None:
-        """Log and register a model; ``example`` is an input, uint8 (n, 28, 28)."""
-
-
-class NullTracker:
-    """Logs nothing."""
-
-    def log_metrics(self, metrics: Mapping[str, float | None], step: int | None = None) -> None:
-        """Do nothing."""
-
-    def log_artifact(self, path: Path) -> None:
-        """Do nothing."""
-
-    def log_dataset(self, path: Path, split: Split, context: str) -> None:
-        """Do nothing."""
-
-    def log_model(self, name: str, model: torch.nn.Module, example: np.ndarray) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -111,147 +84,146 @@ def repository_root(environ: Mapping[str, str], start: Path) -> Path:
     return next((folder for folder in (start, *start.parents) if (folder / "dvc.yaml").is_file()), start)
 
 
-def prepared_store(environ: Mapping[str, str], start: Path) -> Store:
-    """The store with its experiment in place."""
-    import mlflow
-
-    store = find_store(environ, start)
-    _quiet()
-    mlflow.set_tracking_uri(store.uri)
-    _ready_experiment(store)
-    return store
+def set_defaults() -> None:
+    """Put our defaults of MLflow's settings into the environment, where a user has not chosen."""
+    for name, value in MLFLOW_DEFAULTS.items():
+        os.environ.setdefault(name, value)
 
 
 @contextmanager
-def open_run(stage: str, params: Mapping[str, Any], data: Sequence[Path]) -> Iterator[Tracker]:
+def open_run(stage: str, params: Mapping[str, Any], data: Sequence[Path]) -> Iterator[RunLog]:
     """Open the run of one stage. ``data``: the files whose hashes tell which data it saw."""
-    for name, value in MLFLOW_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    store = find_store(os.environ, Path.cwd())
-    tracker = _MlflowTracker(store)
-    tracker.start(stage, params, data)
+    set_defaults()
+    run = RunLog(find_store(os.environ, Path.cwd()))
+    run.start(stage, params, data)
     try:
-        yield tracker
+        yield run
     except BaseException:
-        tracker.finish("FAILED")
+        run.finish("FAILED")
         raise
-    tracker.finish("FINISHED")
+    run.finish("FINISHED")
 
 
-class _MlflowTracker:
-    """Passes calls on to MLflow until one fails; then it warns once and logs no more."""
+def _logged(method: Callable[Concatenate[RunLog, P], None]) -> Callable[Concatenate[RunLog, P], None]:
+    """Let a fault of the store, or of the way to it, end the logging with one warning."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._alive = True
-        self._parent: str | None = None
-
-    def start(self, stage: str, params: Mapping[str, Any], data: Sequence[Path]) -> None:
-        import mlflow
-
-        with self._guard():
-            _quiet()
-            mlflow.set_tracking_uri(self._store.uri)
-            experiment = _ready_experiment(self._store)
-            self._parent = _parent_run(experiment)
-            mlflow.start_run(
-                experiment_id=experiment,
-                run_name=stage,
-                parent_run_id=self._parent,
-                tags=_tags(stage, data),
-            )
-            mlflow.log_params(dict(params))
-
-    def finish(self, status: str) -> None:
-        import mlflow
-
-        with self._guard():
-            mlflow.end_run(status)
-            if self._parent is not None:
-                mlflow.MlflowClient().set_terminated(self._parent, status)
-
-    def log_metrics(self, metrics: Mapping[str, float | None], step: int | None = None) -> None:
-        import mlflow
-
-        with self._guard():
-            mlflow.log_metrics({name: value for name, value in metrics.items() if value is not None}, step=step)
-
-    def log_artifact(self, path: Path) -> None:
-        import mlflow
-
-        with self._guard():
-            if path.is_dir():
-                mlflow.log_artifacts(str(path), path.name)
-            else:
-                mlflow.log_artifact(str(path))
-
-    def log_dataset(self, path: Path, split: Split, context: str) -> None:
-        import mlflow
-        from mlflow.data.numpy_dataset import from_numpy
-
-        with self._guard(), warnings.catch_warnings():
-            # MLflow registers its source for local files twice, then warns that it cannot choose.
-            warnings.filterwarnings(
-                "ignore", message="The specified dataset source can be interpreted in multiple ways"
-            )
-            dataset = from_numpy(
-                split.images,
-                targets=split.labels,
-                source=str(path),
-                name=path.stem,
-                digest=files.sha256(path)[:32],
-            )
-            mlflow.log_input(dataset, context=context)
-
-    def log_model(self, name: str, model: torch.nn.Module, example: np.ndarray) -> None:
-        import mlflow
-        import torch
-
-        with self._guard():
-            with torch.inference_mode():
-                output = model(torch.from_numpy(example)).numpy()
-            info = mlflow.pytorch.log_model(
-                model,
-                name="model",
-                registered_model_name=name,
-                signature=mlflow.models.infer_signature(example, output),
-                input_example=example,
-                pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", f"numpy=={np.__version__}"],
-            )
-            alias = os.environ.get("DVC_EXP_NAME") or "champion"
-            mlflow.MlflowClient().set_registered_model_alias(name, alias, info.registered_model_version)
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Run MLflow calls; a fault of the store or of the way to it ends the logging, and says so."""
+    @functools.wraps(method)
+    def guarded(self: RunLog, *args: P.args, **kwargs: P.kwargs) -> None:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
-        if not self._alive:
+        if not self.alive:
             return
         try:
-            yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:  # requests' errors are OSErrors
-            self._alive = False
+            method(self, *args, **kwargs)
+        except FileError:
+            raise  # the stage's own data, not the store
+        except (MlflowException, SQLAlchemyError, OSError, ImportError, NotImplementedError) as error:
+            self.alive = False
             reason = " ".join(str(error).split())[:300]
             print(
-                f"warning: MLflow at {self._store.uri} cannot be used, so this stage goes on without a logbook "
+                f"warning: MLflow at {self.store.uri} cannot be used, so this stage goes on without a logbook "
                 f"({reason}). Its results do not depend on it. Check the store, or MLFLOW_TRACKING_URI.",
                 file=sys.stderr,
             )
 
-
-def _quiet() -> None:
-    """Only warnings from MLflow and its database migrations; none about a pip that the environment does without."""
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+    return cast("Callable[Concatenate[RunLog, P], None]", guarded)
 
 
-def _ready_experiment(store: Store) -> str:
-    """The experiment's id; made, and the database with it, if need be. One process at a time: set-ups race."""
+class RunLog:
+    """One MLflow run. Passes calls on until one fails; then it warns once and logs no more."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.alive = True
+        self._parent: str | None = None
+
+    @_logged
+    def start(self, stage: str, params: Mapping[str, Any], data: Sequence[Path]) -> None:
+        """Begin the run, under the parent that this pipeline run shares."""
+        import mlflow
+
+        tags = _tags(stage, data)
+        experiment = ready(self.store)
+        self._parent = _parent_run(experiment)
+        mlflow.start_run(experiment_id=experiment, run_name=stage, parent_run_id=self._parent, tags=tags)
+        mlflow.log_params(dict(params))
+
+    @_logged
+    def finish(self, status: str) -> None:
+        """End the run, and its parent with it until the next stage."""
+        import mlflow
+
+        mlflow.end_run(status)
+        if self._parent is not None:
+            mlflow.MlflowClient().set_terminated(self._parent, status)
+
+    @_logged
+    def log_metrics(self, metrics: Mapping[str, float | None], step: int | None = None) -> None:
+        """Log numbers, at an epoch where ``step`` is given; None is left out."""
+        import mlflow
+
+        mlflow.log_metrics({name: value for name, value in metrics.items() if value is not None}, step=step)
+
+    @_logged
+    def log_artifact(self, path: Path) -> None:
+        """Log a file, or a folder with all in it."""
+        import mlflow
+
+        if path.is_dir():
+            mlflow.log_artifacts(str(path), path.name)
+        else:
+            mlflow.log_artifact(str(path))
+
+    @_logged
+    def log_dataset(self, path: Path, split: Split, context: str) -> None:
+        """Log that the run used a data set, as "train", "validation" or "test"."""
+        import mlflow
+        from mlflow.data.numpy_dataset import from_numpy
+
+        digest = files.sha256(path)[:32]
+        with warnings.catch_warnings():
+            # MLflow registers its source for local files twice, then warns that it cannot choose.
+            warnings.filterwarnings(
+                "ignore", message="The specified dataset source can be interpreted in multiple ways"
+            )
+            dataset = from_numpy(split.images, targets=split.labels, source=str(path), name=path.stem, digest=digest)
+        mlflow.log_input(dataset, context=context)
+
+    @_logged
+    def log_model(self, name: str, model: torch.nn.Module, example: NDArray[np.uint8]) -> None:
+        """Log and register a network with an example of its input, uint8 (n, 28, 28).
+
+        Its alias is the experiment's name, or "champion" outside experiments.
+        """
+        import mlflow
+        import torch
+
+        with torch.inference_mode():
+            output = model(torch.from_numpy(example)).numpy()
+        info = mlflow.pytorch.log_model(
+            model,
+            name="model",
+            registered_model_name=name,
+            signature=mlflow.models.infer_signature(example, output),
+            input_example=example,
+            pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", f"numpy=={np.__version__}"],
+        )
+        alias = re.sub(r"[^A-Za-z0-9_-]", "-", os.environ.get("DVC_EXP_NAME") or "champion")
+        mlflow.MlflowClient().set_registered_model_alias(name, alias, info.registered_model_version)
+
+
+def ready(store: Store) -> str:
+    """Point MLflow at the store and return the experiment's id; what is missing is made.
+
+    One process at a time: two that set up one fresh database disturb each other.
+    """
     import mlflow
 
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it misses pip where uv installed
+    mlflow.set_tracking_uri(store.uri)
     if store.lock is None:
         return _experiment_id(mlflow.MlflowClient(), store)
     with FileLock(store.lock):

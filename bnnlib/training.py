@@ -11,10 +11,9 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 
 from bnnlib import batches, evaluation, metrics, models
-from bnnlib.errors import BnnError
 from bnnlib.metrics import Scores
 from bnnlib.mnist import CLASSES, Split
-from bnnlib.models import ConvNet, Published
+from bnnlib.models import ConvNet, NonFiniteError, Published
 from bnnlib.params import Training
 
 
@@ -44,10 +43,6 @@ class Epoch:
         return {"epoch": self.epoch, "learning_rate": self.learning_rate, "flip_ratio": self.flip_ratio, **scores}
 
 
-class NonFiniteLossError(BnnError):
-    """The training loss became infinite or NaN."""
-
-
 def best(epochs: Sequence[Epoch]) -> Epoch:
     """The epoch of highest validation macro-F1; the earlier one on a tie."""
     return max(epochs, key=lambda epoch: epoch.validation.macro_f1)
@@ -57,7 +52,7 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     """Train with Adam and a one-cycle schedule (arXiv:1708.07120); yield after each epoch.
 
     Latent weights of a 1-bit network are clipped to [-latent_clip, latent_clip] after each step (arXiv:1602.02830).
-    Raises `NonFiniteLossError` naming the first faulty step.
+    Raises `NonFiniteError` naming the first faulty step.
     """
     torch.manual_seed(cfg.seed)
     order = torch.Generator().manual_seed(cfg.seed)
@@ -71,16 +66,16 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     for epoch in range(1, epochs + 1):
         signs_before = _weight_signs(model)
         model.train()
-        steps_done = (
+        steps_done = [
             _step(model, optimizer, schedule, batch, cfg.latent_clip)
             for batch in batches.shuffled(images, labels, batch_size, recipe.shift, order)
-        )
-        train_scores = _scores(list(steps_done), epoch)
+        ]
+        train_scores = _scores(steps_done, epoch)
         published = models.publish(model, epoch)
         restored = models.restore(published).to(device)
         yield Epoch(
             epoch=epoch,
-            learning_rate=float(schedule.get_last_lr()[0]),
+            learning_rate=steps_done[-1].learning_rate,
             flip_ratio=_flip_ratio(signs_before, _weight_signs(model)) if cfg.bits == 1 else None,
             train=train_scores,
             validation=evaluation.evaluate(restored, *held_out).scores,
@@ -90,8 +85,12 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
 
 @dataclass(frozen=True)
 class _Step:
-    """One step's mean loss (scalar), labels and predictions (batch,), left on the device: reading them would wait."""
+    """One step: its learning rate, mean loss (scalar), labels and predictions (batch,).
 
+    The tensors stay on the device, for reading them would make it wait.
+    """
+
+    learning_rate: float
     loss: Tensor
     labels: Tensor
     predictions: Tensor
@@ -110,10 +109,11 @@ def _step(
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+    learning_rate = float(schedule.get_last_lr()[0])
     schedule.step()
     if latent_clip is not None:
         _clip_latent_weights(model, latent_clip)
-    return _Step(loss.detach(), labels, logits.detach().argmax(dim=1))
+    return _Step(learning_rate, loss.detach(), labels, logits.detach().argmax(dim=1))
 
 
 @torch.no_grad()
@@ -128,7 +128,7 @@ def _scores(steps: list[_Step], epoch: int) -> Scores:
     faulty = torch.nonzero(~torch.isfinite(losses))
     if len(faulty):
         at = int(faulty[0])
-        raise NonFiniteLossError(
+        raise NonFiniteError(
             f"training loss is {losses[at].item()} at epoch {epoch}, step {at + 1} of {len(steps)}; "
             "a smaller learning_rate may help"
         )

@@ -7,28 +7,50 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 
-from bnnlib import files
+from bnnlib import files, models
 from bnnlib.files import FileError
 from bnnlib.models import Published
 
-FORMAT = "bnnlib-1"
+# One key, for safetensors writes several in random order and the bytes must repeat.
+KEY = "bnnlib"
+VERSION = 1
 
 
 def write(path: Path, published: Published) -> None:
     """Write a published network as safetensors; bit width and epoch go into the metadata."""
-    metadata = {"format": FORMAT, "bits": str(published.bits), "epoch": str(published.epoch)}
-    files.write_bytes(path, safetensors.torch.save(published.tensors, metadata))
+    about = json.dumps({"version": VERSION, "bits": published.bits, "epoch": published.epoch})
+    files.write_bytes(path, safetensors.torch.save(published.tensors, {KEY: about}))
 
 
 def read(path: Path) -> Published:
-    """Read what `write` wrote; anything else gives a `FileError`."""
+    """Read what `write` wrote; anything else gives a `FileError` that names the fault."""
     content = files.read_bytes(path)
     try:
         tensors = safetensors.torch.load(content)
-        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
-        if metadata["format"] != FORMAT:
-            raise FileError(f"{path}: format is {metadata['format']!r}, expected {FORMAT!r}")
-        return Published(tensors, int(metadata["bits"]), int(metadata["epoch"]))
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise FileError(f"{path}: not a published network ({error})") from error
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        about = json.loads(header["__metadata__"][KEY])
+        published = Published(tensors, about["bits"], about["epoch"])
+        version = about["version"]
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise FileError(f"{path}: not a published network ({type(error).__name__}: {error})") from error
+    if version != VERSION:
+        raise FileError(f"{path}: version is {version!r}, expected {VERSION}")
+    _check(path, published)
+    return published
+
+
+def _check(path: Path, published: Published) -> None:
+    """Compare bit width, names, types, shapes and codes with those of a network of that width."""
+    bits, epoch = published.bits, published.epoch
+    if bits not in models.BITS or not isinstance(epoch, int):
+        raise FileError(f"{path}: bits {bits!r} and epoch {epoch!r}, expected one of {models.BITS} and a whole number")
+    expected = models.layout(bits)
+    found = {name: (str(tensor.dtype), tuple(tensor.shape)) for name, tensor in published.tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise FileError(f"{path}: tensor {name} is {found.get(name)}, expected {expected.get(name)}")
+    for name, tensor in published.tensors.items():
+        if tensor.dtype == torch.uint8 and int(tensor.max()) >= 2**bits:
+            raise FileError(f"{path}: tensor {name} holds the code {int(tensor.max())}, which {bits} bits do not")

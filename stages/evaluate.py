@@ -13,10 +13,9 @@ def main(
 ) -> None:
     """Score the networks FULL and BINARY on VALIDATION and TEST; write metrics and tables into the folder OUT."""
     cfg = params.load(params_yaml)
-    runtime.configure(cfg.seed, cfg.runtime.threads, cfg.runtime.device)
+    runtime.configure(cfg.runtime.threads, cfg.runtime.device)
     splits = {"validation": files.read_split(validation), "test": files.read_split(test)}
-    logged = {"seed": cfg.seed, **params.flatten(cfg.runtime, "runtime.")}
-    with tracking.open_run("evaluate", logged, data=[validation, test]) as log:
+    with tracking.open_run("evaluate", params.flatten(cfg.runtime, "runtime."), data=[validation, test]) as log:
         for name, path in {"validation": validation, "test": test}.items():
             log.log_dataset(path, splits[name], name)
         results = {}

@@ -18,13 +18,14 @@ def main(
 ) -> None:
     """Train VARIANT on TRAIN, choose its epoch on VALIDATION; write its weights and its history."""
     cfg = params.load(params_yaml).training(variant)
-    runtime.configure(cfg.seed, cfg.runtime.threads, cfg.runtime.device)
+    runtime.seed(cfg.seed)
+    runtime.configure(cfg.runtime.threads, cfg.runtime.device)
     train_split, validation_split = files.read_split(train), files.read_split(validation)
     with tracking.open_run(f"train_{variant}", params.flatten(cfg), data=[train, validation]) as log:
         log.log_dataset(train, train_split, "train")
         log.log_dataset(validation, validation_split, "validation")
         epochs = []
-        for epoch in progress.follow(training.fit(train_split, validation_split, cfg), cfg.train.epochs, f"{variant}"):
+        for epoch in progress.follow(training.fit(train_split, validation_split, cfg), cfg.train.epochs, variant):
             log.log_metrics(epoch.row(), step=epoch.epoch)
             epochs.append(epoch)
         published = training.best(epochs).published

@@ -16,10 +16,7 @@ def main(networks: Path, reports: Path, out: Path, params_yaml: ParamsFile = DEF
     paths = {variant: networks / f"{variant}.safetensors" for variant in results}
     with tracking.open_run("visualize", {}, data=list(paths.values())) as log:
         histories = {variant: files.read_csv(reports / f"history_{variant}.csv") for variant in results}
-        figures = {
-            "loss": plots.curve(histories, names, "loss", "cross-entropy (nats)", logarithmic=True),
-            "macro_f1": plots.curve(histories, names, "macro_f1", "macro-F1", logarithmic=False),
-        }
+        figures = {metric: plots.curve(histories, names, metric) for metric in plots.AXES}
         for variant, name in names.items():
             matrix = files.read_csv(reports / f"confusion_{variant}.csv").drop(columns="label").to_numpy()
             figures[f"confusion_{variant}"] = plots.confusion(matrix, f"{name}, test set")

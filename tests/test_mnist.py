@@ -25,9 +25,10 @@ def images_of(count: int) -> bytes:
 
 def test_reads_images_and_labels() -> None:
     split = mnist.decode(images_of(3), idx((3,), bytes([9, 0, 4])), "test")
-    assert (split.images.shape, split.images.dtype) == ((3, 28, 28), np.uint8)
+    assert split.images.shape == (3, 28, 28)
+    assert split.images.dtype == split.labels.dtype == np.uint8
     assert split.images.ravel().tolist() == [i % 251 for i in range(784 * 3)]
-    assert (split.labels.tolist(), split.labels.dtype) == ([9, 0, 4], np.uint8)
+    assert split.labels.tolist() == [9, 0, 4]
 
 
 # bytes, and the message after the file's name
@@ -49,7 +50,10 @@ BAD_IMAGES = {
     "trailing byte": (images_of(2) + b"\0", "sizes: 2 x 28 x 28 promise 1568 values, but 1569 bytes follow the header"),
     "other sides": (idx((1, 28, 27), bytes(756)), "sizes: images of 28 x 27 pixels, expected 28 x 28"),
     "swapped sizes": (idx((28, 1, 28), bytes(784)), "sizes: images of 1 x 28 pixels, expected 28 x 28"),
-    "huge": (idx((2**32 - 1,) * 3, b""), "sizes: 4294967295 x 4294967295 x 4294967295 promise 79228162458924105385300197375"),
+    "huge": (
+        idx((2**32 - 1,) * 3, b""),
+        "sizes: 4294967295 x 4294967295 x 4294967295 promise 79228162458924105385300197375",
+    ),
 }
 
 
@@ -88,10 +92,9 @@ NEARLY = st.builds(
 def test_any_bytes_parse_or_raise_idx_error(data: bytes, dimensions: int) -> None:
     try:
         parsed = mnist.parse_idx(data, "fuzz", dimensions)
-    except IdxError as error:
-        assert str(error).startswith("fuzz: ")
-    else:
-        assert data == idx(parsed.shape, parsed.tobytes())  # nothing was left out, nothing invented
+    except IdxError:
+        return
+    assert data == idx(parsed.shape, parsed.tobytes())  # nothing was left out, nothing invented
 
 
 @settings(max_examples=100, deadline=None)

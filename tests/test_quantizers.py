@@ -90,38 +90,41 @@ def test_half(function: Callable[[Tensor], Tensor], sign: int) -> None:
     assert gradient == [UPSTREAM] * len(HALF)
 
 
-# tanh(ln((1 + t) / (1 - t)) / 2) = t: latent weights w whose tanh is t. The largest t is 0.8, so that
-# p = t / 1.6 + 1/2, the code is round((2**k - 1) * p), ties to even, and the slope is (1 - t**2) / 0.8.
-T = [-0.8, -0.6, -0.2, -0.0, 0.0, 0.2, 0.6, 0.8]
-CODES = {  # (2**k - 1) * p, from p = 0, 0.125, 0.375, 0.5, 0.5, 0.625, 0.875, 1
-    2: [0, 0, 1, 2, 2, 2, 3, 3],  # 0, 0.375, 1.125, 1.5, 1.5, 1.875, 2.625, 3
-    4: [0, 2, 6, 8, 8, 9, 13, 15],  # 0, 1.875, 5.625, 7.5, 7.5, 9.375, 13.125, 15
-    8: [0, 32, 96, 128, 128, 159, 223, 255],  # 0, 31.875, 95.625, 127.5, 127.5, 159.375, 223.125, 255
-}
-SLOPES = [0.45, 0.8, 1.2, 1.25, 1.25, 1.2, 0.8, 0.45]
+# t = tanh(w), codes at 2, 4 and 8 bits, slope. The largest abs(t) is 0.8, so p = t / 1.6 + 1/2 is 0, 0.125, 0.375, 0.5,
+# 0.625, 0.875, 1; the code is round((2**k - 1) * p), ties to even, and the slope is (1 - t**2) / 0.8.
+WEIGHT = [
+    (-0.8, 0, 0, 0, 0.45),
+    (-0.6, 0, 2, 32, 0.8),  # 0.375, 1.875, 31.875
+    (-0.2, 1, 6, 96, 1.2),  # 1.125, 5.625, 95.625
+    (-0.0, 2, 8, 128, 1.25),  # 1.5, 7.5, 127.5
+    (0.0, 2, 8, 128, 1.25),
+    (0.2, 2, 9, 159, 1.2),  # 1.875, 9.375, 159.375
+    (0.6, 3, 13, 223, 0.8),  # 2.625, 13.125, 223.125
+    (0.8, 3, 15, 255, 0.45),
+]
+COLUMN = {2: 1, 4: 2, 8: 3}
 
 
-def latent() -> list[float]:
-    return [math.copysign(math.log((1 + abs(t)) / (1 - abs(t))) / 2, t) for t in T]
-
-
-@pytest.mark.parametrize("bits", CODES)
-def test_dorefa_weight(bits: int) -> None:
-    y, gradient = run(lambda w: quantizers.quantize_weight(w, bits), latent())
-    levels = 2**bits - 1
-    assert quantizers.dorefa_codes(torch.tensor(latent()), bits).tolist() == CODES[bits]
+# Without one end the weights do not cancel, so a gradient through the maximum would show.
+@pytest.mark.parametrize("rows", [WEIGHT[1:], WEIGHT[:-1]], ids=["positive peak", "negative peak"])
+@pytest.mark.parametrize("bits", COLUMN)
+def test_dorefa_weight(bits: int, rows: list[tuple[float, ...]]) -> None:
+    latent = [math.copysign(math.atanh(abs(t)), t) for t, *_ in rows]
+    codes = [row[COLUMN[bits]] for row in rows]
+    y, gradient = run(lambda w: quantizers.quantize_weight(w, bits), latent)
+    assert quantizers.dorefa_codes(torch.tensor(latent), bits).tolist() == codes
     # One rounding each for the division by the levels and the difference: values up to 2, so 2 * 2**-23 at most.
-    assert y.tolist() == pytest.approx([2 * code / levels - 1 for code in CODES[bits]], abs=2**-22)
+    assert y.tolist() == pytest.approx([2 * code / (2**bits - 1) - 1 for code in codes], abs=2**-22)
     # About ten roundings of 2**-24 each; 1 - t**2 enlarges that of t by 2 t**2 / (1 - t**2), at most 3.6 times.
-    assert gradient == pytest.approx([UPSTREAM * slope for slope in SLOPES], rel=36 * 2**-24)
+    assert gradient == pytest.approx([UPSTREAM * row[4] for row in rows], rel=36 * 2**-24)
 
 
-@pytest.mark.parametrize("bits", CODES)
+@pytest.mark.parametrize("bits", COLUMN)
 def test_dorefa_weights_that_are_all_zero_take_the_middle_code(bits: int) -> None:
     assert quantizers.dorefa_codes(torch.tensor([0.0, -0.0]), bits).tolist() == [2 ** (bits - 1)] * 2
 
 
-@pytest.mark.parametrize("bits", CODES)
+@pytest.mark.parametrize("bits", COLUMN)
 def test_code_values_reach_from_minus_one_to_one(bits: int) -> None:
     values = quantizers.code_values(torch.arange(2**bits, dtype=torch.uint8), bits)
     assert values.dtype == torch.float32
@@ -139,8 +142,9 @@ ACTIVATION = [
     (0.0, 0, 0, 0, 1),
     (TINY, 0, 0, 0, 1),
     (0.125, 0, 2, 32, 1),  # 0.375, 1.875, 31.875
+    (1 / 6, 0, 2, 42, 1),  # 0.5, 2.5, 42.5: ties to even, down here
     (0.25, 1, 4, 64, 1),  # 0.75, 3.75, 63.75
-    (0.5, 2, 8, 128, 1),  # 1.5, 7.5, 127.5: ties to even
+    (0.5, 2, 8, 128, 1),  # 1.5, 7.5, 127.5: up here
     (0.875, 3, 13, 223, 1),  # 2.625, 13.125, 223.125
     (1 - EPS, 3, 15, 255, 1),
     (1.0, 3, 15, 255, 1),
@@ -149,7 +153,7 @@ ACTIVATION = [
 ]
 
 
-@pytest.mark.parametrize(("bits", "column"), [(2, 1), (4, 2), (8, 3)])
+@pytest.mark.parametrize(("bits", "column"), COLUMN.items())
 def test_dorefa_activation(bits: int, column: int) -> None:
     x = [row[0] for row in ACTIVATION]
     y, gradient = run(lambda x: quantizers.quantize_activation(x, bits), x)

@@ -1,0 +1,134 @@
+"""The `bnn` command: what it prints and how it exits."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnnlib import cli, params, readme
+
+COMMITTED = Path(__file__).resolve().parents[1] / "params.yaml"
+BOUNDS = params.load(COMMITTED).thresholds.model_dump()
+Bnn = Callable[..., tuple[int | str | None, str]]
+
+
+@pytest.fixture
+def bnn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bnn:
+    """Run the command in a folder with the parameters, a page and reports on the bound of every threshold."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_bytes(COMMITTED.read_bytes())
+    Path("reports/figures").mkdir(parents=True)
+    write_metrics()
+    sizes = {variant: {"weight_bytes": 1} for variant in BOUNDS}
+    Path("reports/sizes.json").write_text(json.dumps(sizes))
+    Path("README.md").write_text(f"# Title\n{readme.BEGIN}\n{readme.END}\nend\n")
+
+    def run(*arguments: str) -> tuple[int | str | None, str]:
+        monkeypatch.setattr(sys, "argv", ["bnn", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return caught.value.code, capsys.readouterr().out
+
+    return run
+
+
+def write_metrics(**changes: Any) -> None:
+    """Write metrics on their bounds, but for the changes, whose names are like full_loss."""
+    metrics: dict[str, Any] = {
+        variant: {"bits": 1, "epoch": 2, "test": {**bounds, "accuracy": 0.5}} for variant, bounds in BOUNDS.items()
+    }
+    for name, value in changes.items():
+        variant, _, metric = name.partition("_")
+        metrics[variant]["test"][metric] = value
+    Path("reports/metrics.json").write_text(json.dumps(metrics))
+
+
+def test_the_command_is_installed() -> None:
+    [found] = entry_points(group="console_scripts", name="bnn")
+    assert found.load() is cli.main
+
+
+def test_check_passes_on_the_bounds(bnn: Bnn) -> None:
+    code, output = bnn("check")
+    assert code == 0
+    assert [line.split()[:2] for line in output.splitlines()] == [
+        ["ok", "full.test.macro_f1:"],
+        ["ok", "full.test.loss:"],
+        ["ok", "binary.test.macro_f1:"],
+        ["ok", "binary.test.loss:"],
+    ]
+
+
+def test_check_fails_below_them_and_still_shows_all(bnn: Bnn) -> None:
+    write_metrics(full_loss=9.0, binary_macro_f1=0.1)
+    code, output = bnn("check")
+    assert code == "error: 2 of 4 thresholds missed: full.test.loss, binary.test.macro_f1"  # printed, exit status 1
+    assert [line.split()[0] for line in output.splitlines()] == ["ok", "MISSED", "MISSED", "ok"]
+
+
+def test_check_takes_other_files(bnn: Bnn, tmp_path: Path) -> None:
+    Path("reports").rename("results")
+    text = Path("params.yaml").read_text()
+    old = f"macro_f1: {BOUNDS['full']['macro_f1']}"
+    assert text.count(old) == 1
+    Path("other.yaml").write_text(text.replace(old, "macro_f1: 1.0"))
+    assert bnn("check", "--reports", "results")[0] == 0
+    code, _ = bnn("check", "--reports", "results", "--params-yaml", "other.yaml")
+    assert code == "error: 1 of 4 thresholds missed: full.test.macro_f1"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda: Path("reports/metrics.json").unlink(), "error: reports/metrics.json: cannot be read"),
+        (lambda: Path("reports/metrics.json").write_text("{"), "error: reports/metrics.json: not valid JSON"),
+        (lambda: Path("reports/metrics.json").write_text("{}"), "error: metric full.test.macro_f1 is missing"),
+        (lambda: write_metrics(full_loss=None), "error: metric full.test.loss is None, expected a number"),
+        (lambda: Path("params.yaml").write_text("seed: 1"), "error: params.yaml: 7 faults\n  runtime: missing"),
+        (lambda: Path("params.yaml").unlink(), "error: params.yaml: no such file"),
+    ],
+)
+def test_a_fault_ends_with_its_message(bnn: Bnn, spoil: Callable[[], object], message: str) -> None:
+    spoil()
+    code, output = bnn("check")
+    assert isinstance(code, str)  # printed to stderr, exit status 1
+    assert code.startswith(message)
+    assert output == ""
+
+
+def test_readme_check_fails_on_a_stale_page_and_passes_once_it_is_written(bnn: Bnn) -> None:
+    page = Path("README.md")
+    before = page.read_bytes()
+    stale = "error: README.md is stale: it does not show what reports holds; run `bnn readme`"
+    assert bnn("readme", "--check")[0] == stale
+    assert page.read_bytes() == before
+    assert bnn("readme") == (0, "README.md written\n")
+    assert page.read_bytes() != before
+    assert bnn("readme", "--check") == (0, "README.md is up to date\n")
+    assert bnn("readme") == (0, "README.md is up to date\n")
+    write_metrics(full_loss=0.01234)
+    assert bnn("readme", "--check")[0] == stale
+
+
+def test_readme_without_markers_is_left_alone(bnn: Bnn) -> None:
+    Path("README.md").write_text("# Title\n")
+    code, _ = bnn("readme")
+    assert code == f"error: README.md: the marker {readme.BEGIN} stands there 0 times, expected once"
+    assert Path("README.md").read_text() == "# Title\n"
+
+
+@pytest.mark.parametrize("arguments", [("chekc",), ("check", "--report", "x"), ("ui", "--port", "0")])
+def test_a_misspelt_command_is_a_usage_error(bnn: Bnn, arguments: tuple[str, ...]) -> None:
+    assert bnn(*arguments)[0] == 2
+
+
+def test_help_names_the_commands(bnn: Bnn) -> None:
+    code, output = bnn("--help")
+    assert code == 0
+    assert all(command in output for command in ("check", "readme", "ui"))

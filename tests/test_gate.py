@@ -1,0 +1,87 @@
+"""The thresholds: kept, missed by a hair, and metrics that are none."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from bnnlib import gate
+from bnnlib.gate import GateError
+from bnnlib.params import Threshold, Thresholds
+
+THRESHOLDS = Thresholds(full=Threshold(macro_f1=0.99, loss=0.03), binary=Threshold(macro_f1=0.98, loss=0.05))
+
+
+def metrics(**changes: Any) -> dict[str, Any]:
+    """Scores of both networks; keys of the changes are like full_loss."""
+    values = {"full_macro_f1": 0.995, "full_loss": 0.02, "binary_macro_f1": 0.985, "binary_loss": 0.04, **changes}
+    return {
+        variant: {"test": {name: values[f"{variant}_{name}"] for name in ("macro_f1", "loss")}}
+        for variant in ("full", "binary")
+    }
+
+
+def missed(found: list[gate.Verdict]) -> list[str]:
+    return [verdict.name for verdict in found if not verdict.passed]
+
+
+def test_every_threshold_is_looked_at() -> None:
+    found = gate.verdicts(metrics(), THRESHOLDS)
+    assert missed(found) == []
+    assert [(verdict.name, verdict.value, verdict.bound) for verdict in found] == [
+        ("full.test.macro_f1", 0.995, 0.99),
+        ("full.test.loss", 0.02, 0.03),
+        ("binary.test.macro_f1", 0.985, 0.98),
+        ("binary.test.loss", 0.04, 0.05),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "missing"),
+    [
+        ("full_macro_f1", 0.99, False),
+        ("full_macro_f1", math.nextafter(0.99, 0), True),
+        ("full_macro_f1", 1, False),
+        ("full_macro_f1", math.nan, True),
+        ("full_macro_f1", -math.inf, True),
+        ("binary_loss", 0.05, False),
+        ("binary_loss", math.nextafter(0.05, 1), True),
+        ("binary_loss", 0, False),
+        ("binary_loss", math.nan, True),
+        ("binary_loss", math.inf, True),
+    ],
+)
+def test_both_sides_of_a_bound(name: str, value: float, missing: bool) -> None:
+    dotted = name.replace("_", ".test.", 1)
+    assert missed(gate.verdicts(metrics(**{name: value}), THRESHOLDS)) == ([dotted] if missing else [])
+
+
+@pytest.mark.parametrize("value", [None, "0.99", True, [0.99], {}])
+def test_what_is_no_number_is_named(value: Any) -> None:
+    with pytest.raises(GateError) as caught:
+        gate.verdicts(metrics(full_loss=value), THRESHOLDS)
+    assert str(caught.value).startswith(f"metric full.test.loss is {value!r}, expected a number")
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ({}, "full.test.macro_f1"),
+        ({"full": metrics()["full"]}, "binary.test.macro_f1"),
+        ({"full": {"test": {"macro_f1": 1.0}}}, "full.test.loss"),
+        ({"full": 3}, "full.test.macro_f1"),
+        ([], "full.test.macro_f1"),
+    ],
+)
+def test_a_missing_metric_is_named(content: Any, name: str) -> None:
+    with pytest.raises(GateError, match=f"metric {name} is missing; `dvc repro evaluate` writes it"):
+        gate.verdicts(content, THRESHOLDS)
+
+
+def test_verdicts_in_words() -> None:
+    kept, _, lost, _ = gate.verdicts(metrics(binary_macro_f1=0.9), THRESHOLDS)
+    assert str(kept) == "ok     full.test.macro_f1: 0.9950 (bound >= 0.99)"
+    assert str(lost) == "MISSED binary.test.macro_f1: 0.9000 (bound >= 0.98)"
+    assert "<= 0.03" in str(gate.verdicts(metrics(), THRESHOLDS)[1])

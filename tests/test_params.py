@@ -1,0 +1,228 @@
+"""Every kind of fault in params.yaml is named, and all of them at once."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnnlib import params
+from bnnlib.params import ParamsError
+
+COMMITTED = Path(__file__).resolve().parents[1] / "params.yaml"
+GOOD: dict[str, Any] = {
+    "seed": 7,
+    "runtime": {"device": "cpu", "threads": 2},
+    "data": {"name": "mnist", "validation_fraction": 0.2, "limit": None},
+    "model": {"bits": 1},
+    "train": {"epochs": 3, "batch_size": 100},
+    "full": {"learning_rate": 0.003, "weight_decay": 0.0001, "shift": 2},
+    "binary": {"learning_rate": 0.005, "weight_decay": 0.0, "shift": 0, "latent_clip": 1.0},
+    "thresholds": {"full": {"macro_f1": 0.99, "loss": 0.02}, "binary": {"macro_f1": 0.98, "loss": 0.05}},
+}
+MISSING = object()
+
+
+def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
+    """The good parameters with some replaced, added or taken away; names are dotted."""
+    content = deepcopy(GOOD)
+    for name, value in changes:
+        *path, last = name.split(".")
+        section = content
+        for step in path:
+            section = section[step]
+        if value is MISSING:
+            del section[last]
+        else:
+            section[last] = value
+    return content
+
+
+def faults(content: object) -> list[str]:
+    with pytest.raises(ParamsError) as caught:
+        params.parse(content, "params.yaml")
+    first, *rest = str(caught.value).splitlines()
+    assert first == f"params.yaml: {len(rest)} fault{'s' if len(rest) > 1 else ''}"
+    assert all(line.startswith("  ") for line in rest)
+    return [line.strip() for line in rest]
+
+
+def test_the_committed_file_loads() -> None:
+    loaded = params.load(COMMITTED)
+    assert loaded.training("full").bits == 16
+    assert loaded.training("binary").bits == loaded.model.bits
+
+
+def test_the_good_parameters_are_good() -> None:
+    assert params.parse(GOOD, "params.yaml").model_dump() == GOOD
+
+
+THREADS = "a whole number from 1 to 256"
+RATE = "a number above 0 to 1"
+LIMIT = "a whole number from 200 to 60000, or null"
+TEXT = " (this is text: write the number without quotes)"
+ONE_FAULT: list[tuple[str, Any, str]] = [
+    ("train.epoch", 3, "train.epoch: unknown parameter; did you mean epochs?"),
+    ("train.zzz", 3, "train.zzz: unknown parameter; known here: epochs, batch_size"),
+    ("thresholds.full.los", 3, "thresholds.full.los: unknown parameter; did you mean loss?"),
+    ("full.latent_clip", 1.0, "full.latent_clip: unknown parameter; known here: learning_rate, weight_decay, shift"),
+    ("runtimes", {}, "runtimes: unknown parameter; did you mean runtime?"),
+    ("seed", MISSING, "seed: missing; allowed: a whole number from 0 below 4294967296"),
+    ("data.limit", MISSING, f"data.limit: missing; allowed: {LIMIT}"),
+    ("train", MISSING, "train: missing; allowed: a section with epochs, batch_size"),
+    ("train", None, "train: None is not allowed; allowed: a section with epochs, batch_size"),
+    ("train", [3, 100], "train: [3, 100] is not allowed; allowed: a section with epochs, batch_size"),
+    ("seed", -1, "seed: -1 is not allowed; allowed: a whole number from 0 below 4294967296"),
+    ("seed", 2**32, "seed: 4294967296 is not allowed; allowed: a whole number from 0 below 4294967296"),
+    ("seed", True, "seed: True is not allowed; allowed: a whole number from 0 below 4294967296"),
+    ("seed", 1.0, "seed: 1.0 is not allowed; allowed: a whole number from 0 below 4294967296"),
+    ("runtime.threads", 0, f"runtime.threads: 0 is not allowed; allowed: {THREADS}"),
+    ("runtime.threads", 257, f"runtime.threads: 257 is not allowed; allowed: {THREADS}"),
+    ("runtime.threads", None, f"runtime.threads: None is not allowed; allowed: {THREADS}"),
+    ("runtime.threads", "2", f"runtime.threads: '2' is not allowed; allowed: {THREADS}{TEXT}"),
+    ("runtime.threads", "two", f"runtime.threads: 'two' is not allowed; allowed: {THREADS}"),
+    ("runtime.device", "gpu", "runtime.device: 'gpu' is not allowed; allowed: cpu, cuda"),
+    ("data.name", "fashion", "data.name: 'fashion' is not allowed; allowed: mnist"),
+    ("data.limit", 199, f"data.limit: 199 is not allowed; allowed: {LIMIT}"),
+    ("data.limit", "500", f"data.limit: '500' is not allowed; allowed: {LIMIT}{TEXT}"),
+    ("model.bits", 3, "model.bits: 3 is not allowed; allowed: 1, 2, 4, 8, 16, 32"),
+    ("model.bits", "banana", "model.bits: 'banana' is not allowed; allowed: 1, 2, 4, 8, 16, 32"),
+    ("model.bits", True, "model.bits: True is not allowed; allowed: 1, 2, 4, 8, 16, 32"),
+    ("full.learning_rate", 0, f"full.learning_rate: 0 is not allowed; allowed: {RATE}"),
+    ("full.learning_rate", 1.1, f"full.learning_rate: 1.1 is not allowed; allowed: {RATE}"),
+    ("full.learning_rate", math.nan, f"full.learning_rate: nan is not allowed; allowed: {RATE}"),
+    ("full.learning_rate", math.inf, f"full.learning_rate: inf is not allowed; allowed: {RATE}"),
+    ("full.learning_rate", True, f"full.learning_rate: True is not allowed; allowed: {RATE}"),
+    ("full.learning_rate", "1e-06", f"full.learning_rate: '1e-06' is not allowed; allowed: {RATE}{TEXT}"),
+    ("full.shift", 9, "full.shift: 9 is not allowed; allowed: a whole number from 0 to 8"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), ONE_FAULT)
+def test_one_fault_is_named(name: str, value: Any, message: str) -> None:
+    assert faults(changed((name, value))) == [message]
+
+
+@pytest.mark.parametrize("name", ["none", "int", "constrained-int", "train.none", "train.int"])
+def test_an_unknown_parameter_may_have_any_name(name: str) -> None:
+    [fault] = faults(changed((name, 1)))
+    assert fault.startswith(f"{name}: unknown parameter")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", 0),
+        ("seed", 2**32 - 1),
+        ("runtime.threads", 256),
+        ("data.limit", 200),
+        ("full.learning_rate", 1),  # a whole number is a number
+        ("full.weight_decay", 0),
+        ("thresholds.full.macro_f1", 1.0),
+        ("model.bits", 32),
+    ],
+)
+def test_the_bounds_themselves_are_allowed(name: str, value: float) -> None:
+    assert params.flatten(params.parse(changed((name, value)), "params.yaml"))[name] == value
+
+
+def test_all_faults_are_listed_at_once() -> None:
+    content = changed(
+        ("seed", "x"),
+        ("runtime.threads", 0),
+        ("data.limit", MISSING),
+        ("full.learning_rate", math.nan),
+        ("binary.shft", 1),
+        ("thresholds", []),
+        ("extra", 1),
+    )
+    names = [fault.partition(":")[0] for fault in faults(content)]
+    wanted = ["seed", "runtime.threads", "data.limit", "full.learning_rate", "binary.shft", "thresholds", "extra"]
+    assert sorted(names) == sorted(wanted)
+
+
+@pytest.mark.parametrize("content", [None, [], 3, "seed"])
+def test_a_file_that_is_no_mapping_is_refused(content: object) -> None:
+    assert faults(content) == [f"the file: {content!r} is not allowed; allowed: a mapping of sections"]
+
+
+def written(folder: Path, old: str, new: str) -> Path:
+    """The committed file with one piece of text replaced."""
+    text = COMMITTED.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path = folder / "params.yaml"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    return path
+
+
+RATE_LINE = f"learning_rate: {params.load(COMMITTED).full.learning_rate}"
+
+
+def test_1e_06_is_a_number(tmp_path: Path) -> None:
+    # PyYAML reads it as text, and `dvc exp run -S` writes it so.
+    assert params.load(written(tmp_path, RATE_LINE, "learning_rate: 1e-06")).full.learning_rate == 1e-6
+
+
+def test_1e_06_in_quotes_is_text(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"full\.learning_rate: '1e-06' is not allowed.*without quotes"):
+        params.load(written(tmp_path, RATE_LINE, "learning_rate: '1e-06'"))
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])
+def test_yaml_spellings_of_what_is_no_number(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ParamsError, match=r"full\.learning_rate: -?(nan|inf) is not allowed"):
+        params.load(written(tmp_path, RATE_LINE, f"learning_rate: {value}"))
+
+
+NOT_YAML = {
+    "open bracket": (b"seed: [1\n", "not valid YAML"),
+    "tab": (b"train:\n\tepochs: 1\n", "not valid YAML"),
+    "duplicate key": (b"seed: 1\nseed: 2\n", 'found duplicate key "seed"'),
+    "duplicate key in a section": (b"train:\n  epochs: 1\n  epochs: 2\n", 'found duplicate key "epochs"'),
+    "two documents": (b"seed: 1\n---\nseed: 2\n", "not valid YAML"),
+    "tag": (b"seed: !!python/object:os.system 1\n", "not valid YAML"),
+    "not UTF-8": (b"seed: \xff\n", "not valid YAML"),
+    "control character": (b"seed: \x00\n", "not valid YAML"),
+    "impossible date": (b"seed: 2001-99-99\n", "not valid YAML"),
+    "number that is none": (b"seed: !!int abc\n", "not valid YAML"),
+    "empty": (b"", "the file: None is not allowed"),
+    "only a comment": (b"# nothing\n", "the file: None is not allowed"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), NOT_YAML.values(), ids=NOT_YAML)
+def test_what_is_not_the_file_names_it(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ParamsError) as caught:
+        params.load(path)
+    assert str(caught.value).startswith(str(path))
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="no such file; run from the repository's root"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError) as caught:
+        params.load(tmp_path)
+    assert str(caught.value).startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("variant", "bits", "width", "clip"), [("full", 1, 16, None), ("binary", 1, 1, 1.0), ("binary", 4, 4, None)]
+)
+def test_training_of_a_variant(variant: params.Variant, bits: int, width: int, clip: float | None) -> None:
+    training = params.parse(changed(("model.bits", bits)), "params.yaml").training(variant)
+    assert (training.variant, training.bits, training.latent_clip, training.seed) == (variant, width, clip, 7)
+    assert training.recipe.learning_rate == GOOD[variant]["learning_rate"]
+
+
+def test_flatten_joins_names_with_dots() -> None:
+    assert params.flatten({"a": {"b": {"c": 1}, "d": None}, "e": 2}) == {"a.b.c": 1, "a.d": None, "e": 2}
+    assert params.flatten(params.parse(GOOD, "x").train, "train.") == {"train.epochs": 3, "train.batch_size": 100}

@@ -1,0 +1,131 @@
+"""Figures: the same bytes each time, nothing in them but pixels, and no trouble with little data."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable, Iterator
+
+import matplotlib
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from bnnlib import plots
+
+NAMES = {"full": "full (16 bits)", "binary": "binary (1 bit)"}
+
+
+def history(*values: float) -> pd.DataFrame:
+    """The same values for every metric."""
+    columns = {f"{part}_{name}": values for part in ("train", "validation") for name in ("loss", "macro_f1")}
+    return pd.DataFrame({"epoch": range(1, len(values) + 1), **columns})
+
+
+def curve(metric: str, *values: float) -> Figure:
+    return plots.curve({"full": history(*values), "binary": history(*values)}, NAMES, metric)
+
+
+def confusion() -> Figure:
+    matrix = np.diag(np.arange(10)) * 50  # label 0 has no images
+    matrix[3, 5] = 1
+    return plots.confusion(matrix, "title")
+
+
+def kernel() -> Figure:
+    return plots.kernel(np.linspace(-1, 1, 81, dtype=np.float32).reshape(9, 9), limit=1.0)
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "loss": lambda: curve("loss", 2.0, 0.5, 0.01),
+    "macro-F1": lambda: curve("macro_f1", 0.5, 0.9, 0.99),
+    "loss of one epoch": lambda: curve("loss", 0.5),
+    "macro-F1 of one epoch": lambda: curve("macro_f1", 0.5),
+    "loss that reaches 0": lambda: curve("loss", 0.5, 0.0),  # which no logarithm shows
+    "macro-F1 that reaches 0 and 1": lambda: curve("macro_f1", 0.0, 0.5, 1.0),
+    "confusion": confusion,
+    "kernel": kernel,
+}
+
+
+def chunks(png: bytes) -> Iterator[str]:
+    """The types of a PNG's chunks: length (4 bytes), type (4), content, checksum (4)."""
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    position = 8
+    while position < len(png):
+        length, kind = struct.unpack_from(">I4s", png, position)
+        yield kind.decode("ascii")
+        position += 12 + length
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_two_draws_give_the_same_bytes_and_no_metadata(draw: Callable[[], Figure]) -> None:
+    first, second = plots.png(draw()), plots.png(draw())
+    assert first == second
+    assert set(chunks(first)) == {"IHDR", "pHYs", "IDAT", "IEND"}
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_the_settings_of_a_user_have_no_say(draw: Callable[[], Figure]) -> None:
+    first = plots.png(draw())
+    # As a matplotlibrc sets them.
+    with matplotlib.rc_context(
+        {"font.size": 30, "lines.linewidth": 5, "savefig.facecolor": "red", "ytick.right": True}
+    ):
+        second = plots.png(draw())
+    assert first == second
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    return matplotlib.image.imread(io.BytesIO(plots.png(figure)), format="png")
+
+
+def test_other_data_give_another_picture() -> None:
+    drawn = [plots.png(curve(metric, 0.1, last)) for metric in plots.AXES for last in (0.2, 0.3)]
+    assert len(set(drawn)) == 4
+
+
+@pytest.mark.parametrize(("metric", "scale"), [("loss", "log"), ("macro_f1", "logit")])
+def test_curves_show_both_parts_of_both_networks(metric: str, scale: str) -> None:
+    [axes] = curve(metric, 0.4, 0.2, 0.1).axes
+    assert axes.get_yscale() == scale
+    shown = {line.get_label(): (line.get_color(), line.get_linestyle()) for line in axes.lines}
+    assert shown == {
+        f"{NAMES[variant]}, {part}": (plots.COLOURS[variant], plots.DASHES[part])
+        for variant in NAMES
+        for part in ("train", "validation")
+    }
+    for line in axes.lines:
+        assert np.array_equal(line.get_xdata(), [1, 2, 3])
+        assert np.array_equal(line.get_ydata(), [0.4, 0.2, 0.1])
+
+
+@pytest.mark.parametrize("metric", ["loss", "macro_f1"])
+def test_a_curve_takes_the_columns_of_its_metric(metric: str) -> None:
+    table = history(9.0, 9.0)
+    table[f"train_{metric}"], table[f"validation_{metric}"] = [0.3, 0.2], [0.4, 0.1]
+    [axes] = plots.curve({"full": table}, NAMES, metric).axes
+    drawn = {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in axes.lines}
+    assert drawn == {"full (16 bits), train": [0.3, 0.2], "full (16 bits), validation": [0.4, 0.1]}
+
+
+def test_confusion_rows_sum_to_one_and_every_cell_with_images_says_its_share() -> None:
+    axes = confusion().axes[0]
+    shares = np.asarray(axes.images[0].get_array())
+    assert shares.sum(axis=1) == pytest.approx([0] + [1] * 9, abs=10 * 2**-53)
+    texts = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
+    assert texts == {**{(i, i): "100.0" for i in range(1, 10)}, (3, 3): "99.3", (3, 5): "0.7"}  # 150 and 1 of 151
+
+
+def test_a_kernel_runs_from_black_through_grey_to_white() -> None:
+    found = pixels(plots.kernel(np.array([[-2, 0, 2]] * 3, np.float32), limit=2.0))
+    grey = found[found.shape[0] // 2, :, 0]
+    # 5 / 6 of the picture's width belong to the axes or more; each column of the kernel is met away from its edges.
+    assert [round(float(grey[int(len(grey) * at)]), 1) for at in (0.25, 0.5, 0.75)] == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(("bits", "text"), [(1, "binary (1 bit)"), (2, "binary (2 bits)")])
+def test_names(bits: int, text: str) -> None:
+    assert plots.name("binary", bits) == text

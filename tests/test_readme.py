@@ -1,0 +1,86 @@
+"""The generated part of the page, and that nothing else of it is touched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bnnlib import readme
+from bnnlib.readme import BEGIN, END, ReadmeError
+
+PAGE = f"# Title\n\nbefore\n\n{BEGIN}\nold\n{END}\n\nafter\n"
+
+
+def test_only_the_part_between_the_markers_changes() -> None:
+    assert readme.updated(PAGE, "new", "page") == f"# Title\n\nbefore\n\n{BEGIN}\n\nnew\n{END}\n\nafter\n"
+
+
+def test_writing_twice_changes_nothing() -> None:
+    once = readme.updated(PAGE, "a\n\nb\n", "page")
+    assert once != PAGE
+    assert readme.updated(once, "a\n\nb\n", "page") == once
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", f"page: the marker {BEGIN} stands there 0 times, expected once"),
+        (f"{BEGIN}\n", f"page: the marker {END} stands there 0 times, expected once"),
+        (f"{END}\n", f"page: the marker {BEGIN} stands there 0 times, expected once"),
+        (f"{BEGIN}{END}{BEGIN}", f"page: the marker {BEGIN} stands there 2 times, expected once"),
+        (f"{BEGIN}{END}{END}", f"page: the marker {END} stands there 2 times, expected once"),
+        (f"{END}\n{BEGIN}", f"page: the marker {END} stands before {BEGIN}"),
+    ],
+)
+def test_markers_that_are_missing_doubled_or_swapped(text: str, message: str) -> None:
+    with pytest.raises(ReadmeError) as caught:
+        readme.updated(text, "new", "page")
+    assert str(caught.value) == message
+
+
+def reports_in(folder: Path) -> Path:
+    scores = {"macro_f1": 0.98765, "loss": 0.04321, "accuracy": 0.5}
+    metrics = {"full": {"bits": 16, "epoch": 7, "test": scores}, "binary": {"bits": 1, "epoch": 9, "test": scores}}
+    sizes = {"full": {"weight_bytes": 111_424}, "binary": {"weight_bytes": 6_964}}
+    reports = folder / "reports"
+    (reports / "figures").mkdir(parents=True)
+    (reports / "metrics.json").write_text(json.dumps(metrics))
+    (reports / "sizes.json").write_text(json.dumps(sizes))
+    for name in ("kernel_full_1", "kernel_full_2", "kernel_binary_1", "kernel_binary_2", "loss"):
+        (reports / "figures" / f"{name}.png").write_bytes(b"")
+    return reports
+
+
+def test_the_table_holds_the_numbers_of_the_reports(tmp_path: Path) -> None:
+    lines = readme.generate(reports_in(tmp_path)).splitlines()
+    assert lines[2:4] == [
+        "| [full](models/full.safetensors) | 16 | 7 | 0.9877 | 0.0432 | 0.5000 | 111,424 |",
+        "| [binary](models/binary.safetensors) | 1 | 9 | 0.9877 | 0.0432 | 0.5000 | 6,964 |",
+    ]
+
+
+def test_figures_are_linked_from_the_page_beside_the_reports(tmp_path: Path) -> None:
+    text = readme.generate(reports_in(tmp_path))
+    for name in ("loss", "macro_f1", "confusion_full", "confusion_binary"):
+        assert text.count(f"](reports/figures/{name}.png)") == 1
+    assert "| first-layer kernel | 1 | 2 |" in text
+    for variant in ("full", "binary"):
+        cells = [f"![kernel_{variant}_{number}](reports/figures/kernel_{variant}_{number}.png)" for number in (1, 2)]
+        assert f"| {variant} | {' | '.join(cells)} |" in text
+
+
+def test_tables_have_as_many_cells_in_every_row(tmp_path: Path) -> None:
+    for block in readme.generate(reports_in(tmp_path)).split("\n\n"):
+        rows = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({row.count("|") for row in rows}) <= 1
+
+
+def test_the_generated_text_depends_on_the_reports_alone(tmp_path: Path) -> None:
+    first, second = reports_in(tmp_path / "a"), reports_in(tmp_path / "b")
+    assert readme.generate(first) == readme.generate(second)
+    metrics = json.loads((second / "metrics.json").read_text())
+    metrics["full"]["test"]["loss"] = 0.04326
+    (second / "metrics.json").write_text(json.dumps(metrics))
+    assert readme.generate(first) != readme.generate(second)

@@ -1,0 +1,95 @@
+"""The tables that the evaluation writes, from a result worked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bnnlib import metrics, reports
+from bnnlib.evaluation import Evaluation
+from bnnlib.reports import Result
+
+LABELS = np.array([0, 0, 1, 2], np.uint8)
+
+
+def evaluation(predictions: list[int], loss_sum: float) -> Evaluation:
+    matrix = metrics.confusion(LABELS, predictions, 3)
+    return Evaluation(np.array(predictions, np.uint8), matrix, metrics.scores(matrix, loss_sum))
+
+
+FULL = Result(
+    bits=16,
+    epoch=5,
+    validation=evaluation([0, 0, 1, 2], 2.0),
+    test=evaluation([0, 1, 1, 2], 4.0),
+    weights=8,
+    weight_bytes=16,
+    file_bytes=20,
+)
+BINARY = Result(
+    bits=1,
+    epoch=7,
+    validation=evaluation([0, 0, 1, 1], 6.0),
+    test=evaluation([0, 0, 0, 0], 8.0),
+    weights=8,
+    weight_bytes=1,
+    file_bytes=5,
+)
+RESULTS = {"full": FULL, "binary": BINARY}
+
+
+def test_metrics_object() -> None:
+    assert reports.metrics_object(RESULTS) == {
+        "full": {
+            "bits": 16,
+            "epoch": 5,
+            "validation": {"macro_f1": 1.0, "loss": 0.5, "accuracy": 1.0},
+            "test": {"macro_f1": (2 / 3 + 2 / 3 + 1) / 3, "loss": 1.0, "accuracy": 0.75},
+        },
+        "binary": {
+            "bits": 1,
+            "epoch": 7,
+            "validation": {"macro_f1": (1 + 2 / 3 + 0) / 3, "loss": 1.5, "accuracy": 0.75},
+            "test": {"macro_f1": 4 / 6 / 3, "loss": 2.0, "accuracy": 0.5},
+        },
+    }
+
+
+def test_sizes_object() -> None:
+    assert reports.sizes_object(RESULTS) == {
+        "full": {"weights": 8, "weight_bytes": 16, "file_bytes": 20},
+        "binary": {"weights": 8, "weight_bytes": 1, "file_bytes": 5},
+    }
+
+
+def test_confusion_table_is_that_of_the_test_set() -> None:
+    assert reports.confusion_table(FULL).to_csv(index=False) == "label,0,1,2\n0,1,1,0\n1,0,1,0\n2,0,0,1\n"
+
+
+def test_per_class_table_is_that_of_the_test_set() -> None:
+    table = reports.per_class_table(BINARY)
+    assert table.to_dict("list") == {
+        "label": [0, 1, 2],
+        "precision": [0.5, 0.0, 0.0],
+        "recall": [1.0, 0.0, 0.0],
+        "f1": [4 / 6, 0.0, 0.0],
+        "support": [2, 1, 1],
+    }
+
+
+def test_predictions_table_keeps_the_order_of_the_test_set() -> None:
+    expected = "label,full,binary\n0,0,0\n0,1,0\n1,1,0\n2,2,0\n"
+    assert reports.predictions_table(LABELS, RESULTS).to_csv(index=False) == expected
+
+
+def test_file_names() -> None:
+    assert list(reports.objects(RESULTS)) == ["metrics.json", "sizes.json"]
+    tables = reports.tables(LABELS, RESULTS)
+    assert sorted(tables) == [
+        "confusion_binary.csv",
+        "confusion_full.csv",
+        "per_class_binary.csv",
+        "per_class_full.csv",
+        "predictions.csv",
+    ]
+    assert tables["confusion_full.csv"].equals(reports.confusion_table(FULL))
+    assert tables["per_class_binary.csv"].equals(reports.per_class_table(BINARY))

@@ -1,0 +1,90 @@
+"""The committed results are those of the committed weights on the real test set."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from bnnlib import evaluation, files, gate, metrics, mnist, models, params, plots, readme, weights
+
+PRINTED_DIGITS = 4
+VARIANTS = ["full", "binary"]
+
+
+@pytest.fixture(scope="module")
+def sets(parts: dict[str, mnist.Split]) -> dict[str, mnist.Split]:
+    """The held-out images, split anew from the raw files by the committed parameters."""
+    cfg = params.load(ROOT / "params.yaml")
+    _, validation = mnist.split(parts["development"], cfg.data.validation_fraction, cfg.seed)
+    return {"validation": validation, "test": parts["test"]}
+
+
+@cache
+def network(variant: str) -> models.ConvNet:
+    return models.restore(weights.read(ROOT / f"models/{variant}.safetensors"))
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_scores_agree_to_the_printed_digits(variant: str, part: str, sets: dict[str, mnist.Split]) -> None:
+    committed = files.read_json(ROOT / "reports/metrics.json")[variant][part]
+    scores = evaluation.evaluate(network(variant), *evaluation.tensors(sets[part], "cpu")).scores
+    for name, value in vars(scores).items():
+        assert f"{value:.{PRINTED_DIGITS}f}" == f"{committed[name]:.{PRINTED_DIGITS}f}", name
+
+
+def test_every_prediction_of_the_binary_network_agrees(sets: dict[str, mnist.Split]) -> None:
+    table = files.read_csv(ROOT / "reports/predictions.csv")
+    found = evaluation.evaluate(network("binary"), *evaluation.tensors(sets["test"], "cpu")).predictions
+    assert np.array_equal(table["label"], sets["test"].labels)
+    assert np.array_equal(table["binary"], found)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_tables_follow_from_the_predictions(variant: str) -> None:
+    table = files.read_csv(ROOT / "reports/predictions.csv")
+    matrix = metrics.confusion(table["label"], table[variant], mnist.CLASSES)
+    stored = files.read_csv(ROOT / f"reports/confusion_{variant}.csv").drop(columns="label").to_numpy()
+    assert np.array_equal(stored, matrix)
+    per_class = files.read_csv(ROOT / f"reports/per_class_{variant}.csv")
+    committed = files.read_json(ROOT / "reports/metrics.json")[variant]["test"]
+    assert per_class["f1"].mean() == pytest.approx(committed["macro_f1"], abs=1e-12)  # a mean of ten float64
+    assert (table["label"] == table[variant]).mean() == pytest.approx(committed["accuracy"], abs=1e-12)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_published_epoch_is_the_best_on_validation(variant: str) -> None:
+    history = files.read_csv(ROOT / f"reports/history_{variant}.csv")
+    best = history.loc[history["validation_macro_f1"].idxmax()]  # the first of equals
+    committed = files.read_json(ROOT / "reports/metrics.json")[variant]
+    assert committed["epoch"] == best["epoch"]
+    assert committed["validation"]["macro_f1"] == pytest.approx(best["validation_macro_f1"], abs=1e-12)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_figures_follow_from_the_reports(variant: str) -> None:
+    """Drawn anew they are the same bytes, where matplotlib and its fonts are those of the lock."""
+    result = files.read_json(ROOT / "reports/metrics.json")[variant]
+    matrix = files.read_csv(ROOT / f"reports/confusion_{variant}.csv").drop(columns="label").to_numpy()
+    figure = plots.confusion(matrix, f"{plots.name(variant, result['bits'])}, test set")
+    assert plots.png(figure) == (ROOT / f"reports/figures/confusion_{variant}.png").read_bytes()
+
+
+def test_committed_metrics_pass_the_gate_and_the_page_shows_them() -> None:
+    thresholds = params.load(ROOT / "params.yaml").thresholds
+    found = gate.verdicts(files.read_json(ROOT / "reports/metrics.json"), thresholds)
+    assert [verdict.name for verdict in found if not verdict.passed] == []
+    page = Path(ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme.updated(page, readme.generate(ROOT / "reports"), "README.md") == page
+
+
+def test_thresholds_are_at_least_those_of_the_reference() -> None:
+    thresholds = params.load(ROOT / "params.yaml").thresholds
+    assert thresholds.full.macro_f1 >= 0.991
+    assert thresholds.full.loss <= 0.0382
+    assert thresholds.binary.macro_f1 >= 0.978
+    assert thresholds.binary.loss <= 0.2589

@@ -1,0 +1,237 @@
+"""Tiny trainings: the same twice, within their bounds, and with the numbers they claim."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from bnnlib import evaluation, models, training
+from bnnlib.metrics import Scores
+from bnnlib.mnist import Split
+from bnnlib.models import ConvNet, Published
+from bnnlib.params import Recipe, Runtime, Train, Training
+from bnnlib.training import Epoch, NonFiniteLossError
+
+
+def split_of(count: int, seed: int) -> Split:
+    """Noise with a bright square whose place is the class: something to learn."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 10, count, dtype=np.uint8)
+    images = generator.integers(0, 64, (count, 28, 28), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        row, column = 4 + 10 * (label // 5), 1 + 5 * (label % 5)
+        image[row : row + 8, column : column + 5] += 150
+    return Split(images, labels)
+
+
+TRAIN, VALIDATION = split_of(130, seed=1), split_of(50, seed=2)
+
+
+def config(bits: int, **changes: Any) -> Training:
+    values: dict[str, Any] = {
+        "variant": "binary",
+        "bits": bits,
+        "seed": 0,
+        "runtime": Runtime(device="cpu", threads=2),
+        "train": Train(epochs=2, batch_size=32),
+        "recipe": Recipe(learning_rate=0.01, weight_decay=0.0001, shift=1),
+        "latent_clip": 0.5 if bits == 1 else None,
+    }
+    return Training(**{**values, **changes})
+
+
+def fitted(bits: int, **changes: Any) -> list[Epoch]:
+    return list(training.fit(TRAIN, VALIDATION, config(bits, **changes)))
+
+
+@cache
+def fitted_once(bits: int) -> list[Epoch]:
+    """The run that tests look at and leave as it is."""
+    return fitted(bits)
+
+
+def equal(a: Published, b: Published) -> bool:
+    return a.tensors.keys() == b.tensors.keys() and all(
+        torch.equal(a.tensors[name], b.tensors[name]) for name in a.tensors
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 16])
+def test_two_runs_are_bitwise_equal(bits: int) -> None:
+    first = fitted_once(bits)
+    torch.rand(3)  # what the process drew before has no say
+    second = fitted(bits)
+    assert [epoch.row() for epoch in first] == [epoch.row() for epoch in second]
+    assert all(equal(a.published, b.published) for a, b in zip(first, second, strict=True))
+
+
+def test_another_seed_gives_another_network() -> None:
+    first, second = fitted_once(1), fitted(1, seed=1)
+    assert not equal(first[-1].published, second[-1].published)
+    assert first[-1].row() != second[-1].row()
+
+
+def test_training_learns() -> None:
+    epochs = fitted(16, train=Train(epochs=5, batch_size=32))
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4, 5]
+    assert epochs[-1].train.loss < epochs[0].train.loss
+    assert epochs[-1].train.accuracy > 0.5  # a guess has 0.1
+
+
+def test_rows_have_these_columns_in_this_order() -> None:
+    [*_, last] = fitted_once(1)
+    assert list(last.row()) == [
+        "epoch",
+        "learning_rate",
+        "flip_ratio",
+        "train_loss",
+        "train_macro_f1",
+        "train_accuracy",
+        "validation_loss",
+        "validation_macro_f1",
+        "validation_accuracy",
+    ]
+    assert (last.row()["epoch"], last.row()["validation_loss"]) == (2, last.validation.loss)
+    assert (last.row()["train_macro_f1"], last.row()["train_accuracy"]) == (last.train.macro_f1, last.train.accuracy)
+
+
+class Watch:
+    """Look at the network and the optimizer at each step."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.largest: list[float] = []
+        self.rates: list[float] = []
+        self.signs: list[Tensor] = []
+        step = training._step
+
+        def spy(model: ConvNet, optimizer: torch.optim.Optimizer, *rest: Any) -> Any:
+            if not self.signs:
+                self.signs.append(self.signs_of(model))
+            self.rates.append(optimizer.param_groups[0]["lr"])
+            done = step(model, optimizer, *rest)
+            self.largest.append(max(layer.weight.abs().max().item() for layer in model.layers()))
+            return done
+
+        monkeypatch.setattr(training, "_step", spy)
+
+    @staticmethod
+    def signs_of(model: ConvNet) -> Tensor:
+        return torch.cat([layer.weight.detach().flatten() >= 0 for layer in model.layers()])
+
+
+def test_latent_weights_of_one_bit_stay_within_the_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch(monkeypatch)
+    fitted(1, latent_clip=0.5)
+    assert len(watch.largest) == 2 * 4
+    assert watch.largest == [0.5] * 8  # some weight meets the bound in each step, so the clip was needed
+
+
+def test_without_a_clip_they_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch(monkeypatch)
+    fitted(2)
+    assert max(watch.largest) > 0.5
+
+
+def test_the_learning_rate_is_that_of_the_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch(monkeypatch)
+    epochs = fitted(1)
+    assert [epoch.learning_rate for epoch in epochs] == [watch.rates[3], watch.rates[7]]
+    assert max(watch.rates) <= 0.01
+
+
+def codes(published: Published) -> Tensor:
+    return torch.cat([t.flatten() for name, t in published.tensors.items() if t.dtype == torch.uint8])
+
+
+def test_flip_ratio_is_the_share_of_changed_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch(monkeypatch)
+    first, second = fitted(1)
+    before = watch.signs[0]
+    assert first.flip_ratio == int((before != codes(first.published)).sum()) / 55_712
+    assert second.flip_ratio == int((codes(first.published) != codes(second.published)).sum()) / 55_712
+    assert 0 < second.flip_ratio < 1
+
+
+@pytest.mark.parametrize("bits", [2, 16])
+def test_wider_weights_have_no_flip_ratio(bits: int) -> None:
+    assert [epoch.flip_ratio for epoch in fitted_once(bits)] == [None, None]
+
+
+def test_validation_scores_are_those_of_the_published_network() -> None:
+    for epoch in fitted_once(16):
+        restored = models.restore(epoch.published)
+        assert epoch.validation == evaluation.evaluate(restored, *evaluation.tensors(VALIDATION, "cpu")).scores
+
+
+def step_of(loss: float, labels: list[int], predictions: list[int]) -> training._Step:
+    return training._Step(torch.tensor(loss), torch.tensor(labels), torch.tensor(predictions))
+
+
+def test_train_scores_are_means_over_images_not_batches() -> None:
+    steps = [step_of(1.0, [0, 0, 1], [0, 0, 1]), step_of(5.0, [1], [0])]
+    scores = training._scores(steps, epoch=1)
+    assert scores.loss == (3 * 1 + 1 * 5) / 4  # the mean of the batches' means would be 3
+    assert scores.accuracy == 3 / 4
+    assert scores.macro_f1 == (4 / 5 + 2 / 3) / 2
+
+
+def test_train_scores_count_every_image_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    scores = training._scores
+
+    def spy(steps: list[training._Step], epoch: int) -> Scores:
+        sizes.append([len(step.labels) for step in steps])
+        return scores(steps, epoch)
+
+    monkeypatch.setattr(training, "_scores", spy)
+    fitted(16)
+    assert sizes == [[33, 33, 32, 32]] * 2
+
+
+def test_a_loss_that_is_not_finite_names_its_epoch_and_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    step, calls = training._step, []
+
+    def break_the_seventh(model: ConvNet, *rest: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 7:
+            model.head.norm.bias.data[0] = float("nan")
+        return step(model, *rest)
+
+    monkeypatch.setattr(training, "_step", break_the_seventh)
+    with pytest.raises(NonFiniteLossError, match="loss is nan at epoch 2, step 3 of 4; a smaller learning_rate may"):
+        fitted(1)
+    assert len(calls) == 8  # the epoch is run to its end, then looked at
+
+
+def test_weight_decay_spares_batch_norm() -> None:
+    model = ConvNet(1)
+    weights, norms = training._parameter_groups(model, 0.25)
+    assert (weights["weight_decay"], norms["weight_decay"]) == (0.25, 0.0)
+    groups = [{id(parameter) for parameter in group["params"]} for group in (weights, norms)]  # type: ignore[attr-defined]
+    assert groups[0] == {id(layer.weight) for layer in model.layers()}
+    assert groups[0] | groups[1] == {id(parameter) for parameter in model.parameters()}
+    assert not groups[0] & groups[1]
+
+
+def scored(epochs: list[Epoch], macro_f1: list[float]) -> list[Epoch]:
+    # Loss and accuracy point the other way, and so do the scores on the training images.
+    return [
+        replace(epoch, validation=Scores(f1, loss=f1, accuracy=1 - f1), train=Scores(1 - f1, loss=f1, accuracy=1 - f1))
+        for epoch, f1 in zip(epochs, macro_f1, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("macro_f1", "best"), [([0.1, 0.3, 0.2], 2), ([0.3, 0.1, 0.3], 1), ([0.2, 0.2, 0.2], 1), ([0.1, 0.2, 0.3], 3)]
+)
+def test_best_is_the_highest_validation_macro_f1_and_the_earlier_on_a_tie(macro_f1: list[float], best: int) -> None:
+    published = Published({}, bits=1, epoch=0)
+    zero = Scores(0.0, 0.0, 0.0)
+    epochs = [Epoch(number, 0.1, None, zero, zero, published) for number in (1, 2, 3)]
+    assert training.best(scored(epochs, macro_f1)).epoch == best
