@@ -8,6 +8,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -99,8 +100,11 @@ def write_split(path: Path, split: Split) -> None:
 
 def read_split(path: Path) -> Split:
     """Read what `write_split` wrote; a damaged file gives a `FileError`."""
+    content = read_bytes(path)
     try:
-        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as arrays:
-            return Split(arrays["images"], arrays["labels"])
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        # Whole members first: zipfile then compares the checksums before NumPy reads a word of them.
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = [archive.read(f"{name}.npy") for name in Split._fields]
+        return Split(*(np.load(io.BytesIO(member), allow_pickle=False) for member in members))
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, EOFError, RuntimeError) as error:
         raise FileError(f"{path}: damaged ({error}); delete it and run `dvc repro`") from error

@@ -105,6 +105,7 @@ def publish(model: ConvNet, epoch: int) -> Published:
     float16 for 16 bits, else float32.
     """
     real = torch.float16 if model.bits == quantizers.HALF_BITS else torch.float32
+    _check_finite({f"{name}.weight": layer.weight for name, layer in _named_layers(model)}, epoch)
     tensors = {}
     for name, layer in _named_layers(model):
         tensors[f"{name}.weight"] = _stored_weight(layer.weight.detach(), model.bits)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -41,10 +41,17 @@ class Data(_Section):
     limit: Annotated[int, Field(ge=200, le=60_000)] | None
 
 
+def _no_bool(value: object) -> object:
+    """Refuse true and false, which Python counts as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("a truth value")
+    return value
+
+
 class Model(_Section):
     """``bits``: width of weights and activations of the network that `train_binary` trains."""
 
-    bits: Literal[1, 2, 4, 8, 16, 32]
+    bits: Annotated[Literal[1, 2, 4, 8, 16, 32], BeforeValidator(_no_bool)]
 
 
 class Train(_Section):
@@ -126,7 +133,7 @@ def load(path: Path) -> Params:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ParamsError(f"{path}: cannot be read ({error.strerror}); run from the repository's root") from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError) as error:
         raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     return parse(content, str(path))
 

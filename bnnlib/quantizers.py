@@ -104,7 +104,8 @@ def dorefa_activation(x: Tensor, bits: int) -> Tensor:
 
     Forward: y = round((2**k - 1) * clip(x, 0, 1)) / (2**k - 1). Backward: dx = g where 0 <= x <= 1, else 0.
     """
-    return _StraightThrough.apply(x.clamp(0, 1), uniform(x.detach(), bits))
+    inside = (x >= 0) & (x <= 1)  # clamp's own slope at 0 and 1 differs between releases of torch
+    return _StraightThrough.apply(torch.where(inside, x, 0.0), uniform(x.detach(), bits))
 
 
 def quantize_weight(w: Tensor, bits: int) -> Tensor:

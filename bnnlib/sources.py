@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,10 @@ class SourceError(BnnError):
     """No source had the data, or a file is not the one that the manifest names."""
 
 
+class DamagedError(BnnError):
+    """A file came damaged; the source's other files may be whole."""
+
+
 @dataclass(frozen=True)
 class Source:
     """``open`` prepares the source once and returns a function from a file's name to its bytes."""
@@ -43,7 +48,7 @@ def read_manifest(path: Path) -> dict[str, str]:
     manifest = {}
     for number, line in enumerate(files.read_bytes(path).decode("ascii", "replace").splitlines(), start=1):
         digest, _, name = line.partition("  ")
-        if len(digest) != 64 or not name or Path(name).name != name:
+        if not re.fullmatch(r"[0-9a-f]{64}", digest) or not name or Path(name).name != name:
             raise SourceError(f"{path}, line {number}: {line!r} is not '<SHA-256>  <file name>'")
         manifest[name] = digest
     return manifest
@@ -65,7 +70,7 @@ def fetch(manifest: Mapping[str, str], sources: Iterable[Source]) -> dict[str, b
                     reasons.append(f"{source.name}: {name}: {fault}")
                 else:
                     found[name] = content
-        except OSError as error:  # requests' errors are OSErrors
+        except (OSError, LookupError) as error:  # requests' errors are OSErrors
             reasons.append(f"{source.name}: {_reason(error)}")
     missing = [name for name in manifest if name not in found]
     if missing:
@@ -174,15 +179,15 @@ def _gunzip(content: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
             return stream.read(LARGEST_FILE)
-    except (EOFError, zlib.error) as error:
-        raise OSError(f"damaged gzip data: {error}") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DamagedError(f"damaged gzip data: {error}") from error
 
 
 def _checked(read: Callable[[str], bytes], name: str, digest: str) -> tuple[bytes | None, str]:
     """The file's bytes if they are the right ones, else the reason why not."""
     try:
         content = read(name)
-    except (FileNotFoundError, KeyError) as error:
+    except (FileNotFoundError, KeyError, DamagedError) as error:
         return None, _reason(error)
     actual = hashlib.sha256(content).hexdigest()
     if actual != digest:

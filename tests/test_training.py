@@ -14,9 +14,9 @@ from torch import Tensor
 from bnnlib import evaluation, models, training
 from bnnlib.metrics import Scores
 from bnnlib.mnist import Split
-from bnnlib.models import ConvNet, Published
+from bnnlib.models import ConvNet, NonFiniteError, Published
 from bnnlib.params import Recipe, Runtime, Train, Training
-from bnnlib.training import Epoch, NonFiniteLossError
+from bnnlib.training import Epoch
 
 
 def split_of(count: int, seed: int) -> Split:
@@ -170,7 +170,7 @@ def test_validation_scores_are_those_of_the_published_network() -> None:
 
 
 def step_of(loss: float, labels: list[int], predictions: list[int]) -> training._Step:
-    return training._Step(torch.tensor(loss), torch.tensor(labels), torch.tensor(predictions))
+    return training._Step(0.1, torch.tensor(loss), torch.tensor(labels), torch.tensor(predictions))
 
 
 def test_train_scores_are_means_over_images_not_batches() -> None:
@@ -204,7 +204,7 @@ def test_a_loss_that_is_not_finite_names_its_epoch_and_step(monkeypatch: pytest.
         return step(model, *rest)
 
     monkeypatch.setattr(training, "_step", break_the_seventh)
-    with pytest.raises(NonFiniteLossError, match="loss is nan at epoch 2, step 3 of 4; a smaller learning_rate may"):
+    with pytest.raises(NonFiniteError, match="loss is nan at epoch 2, step 3 of 4; a smaller learning_rate may"):
         fitted(1)
     assert len(calls) == 8  # the epoch is run to its end, then looked at
 

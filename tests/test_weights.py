@@ -51,7 +51,7 @@ def test_stored_types(bits: int) -> None:
 def test_metadata(tmp_path: Path) -> None:
     weights.write(tmp_path / "a", published(4, epoch=17))
     with safetensors.safe_open(tmp_path / "a", framework="pt") as file:
-        assert {"bits": "4", "epoch": "17"}.items() <= file.metadata().items()
+        assert file.metadata() == {"bnnlib": '{"version": 1, "bits": 4, "epoch": 17}'}
         assert len(file.keys()) == 4 * 5  # weight and four numbers of batch norm of four layers
 
 
@@ -108,24 +108,29 @@ def test_any_bytes_are_refused(content: bytes) -> None:
             weights.read(path)
 
 
-METADATA = {"format": "bnnlib-1", "bits": "1", "epoch": "3"}
+def metadata(**changes: Any) -> dict[str, str]:
+    return {"bnnlib": json.dumps({"version": 1, "bits": 1, "epoch": 3, **changes})}
 
 
 @pytest.mark.parametrize(
-    ("metadata", "message"),
+    ("about", "message"),
     [
         ({}, "__metadata__"),
-        ({**METADATA, "format": "bnnlib-2"}, "format is 'bnnlib-2', expected 'bnnlib-1'"),
-        ({"bits": "1", "epoch": "3"}, "format"),
-        ({"format": "bnnlib-1", "epoch": "3"}, "bits"),
-        ({**METADATA, "bits": "one"}, "one"),
-        ({**METADATA, "epoch": "1.5"}, "1.5"),
-        ({**METADATA, "epoch": ""}, "''"),
+        ({"format": "pt"}, "bnnlib"),
+        ({"bnnlib": "{"}, "JSONDecodeError"),
+        ({"bnnlib": "[]"}, "TypeError"),
+        ({"bnnlib": "{}"}, "bits"),
+        (metadata(version=2), "version is 2, expected 1"),
+        (metadata(bits="1"), "bits '1' and epoch 3"),
+        (metadata(bits=3), "bits 3 and epoch 3"),
+        (metadata(epoch=1.5), "bits 1 and epoch 1.5"),
+        (metadata(epoch=None), "bits 1 and epoch None"),
+        (metadata(bits=[1]), "bits [1] and epoch 3"),
     ],
 )
-def test_other_metadata_are_refused(tmp_path: Path, metadata: dict[str, str], message: str) -> None:
+def test_other_metadata_are_refused(tmp_path: Path, about: dict[str, str], message: str) -> None:
     path = tmp_path / "a"
-    path.write_bytes(safetensors.torch.save(published(1).tensors, metadata or None))
+    path.write_bytes(safetensors.torch.save(published(1).tensors, about or None))
     with pytest.raises(FileError) as caught:
         weights.read(path)
     assert str(caught.value).startswith(f"{path}: ")
@@ -149,7 +154,6 @@ NO_NETWORK: dict[str, Callable[[Published], Published]] = {
     "another shape": with_tensor("head.weight", torch.zeros(10, 8, 4, 3, dtype=torch.uint8)),
     "another type": with_tensor("head.weight", torch.zeros(10, 8, 4, 4)),
     "a code beyond the width": with_tensor("head.weight", torch.full((10, 8, 4, 4), 2, dtype=torch.uint8)),
-    "a width that there is not": lambda good: replace(good, bits=3),
     "a width of other weights": lambda good: replace(good, bits=16),
 }
 
@@ -174,9 +178,9 @@ def raw(header: Any, data: bytes = b"") -> bytes:
         raw([]),
         raw(None),
         raw({"__metadata__": None}),
-        raw({"__metadata__": {"format": 3}}),
-        raw({"a": {"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}, "__metadata__": METADATA}, b"\0"),
-        raw({"a": {"dtype": "U8", "shape": [2**62, 4], "data_offsets": [0, 1]}, "__metadata__": METADATA}, b"\0"),
+        raw({"__metadata__": {"bnnlib": 3}}),
+        raw({"a": {"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}, "__metadata__": metadata()}, b"\0"),
+        raw({"a": {"dtype": "U8", "shape": [2**62, 4], "data_offsets": [0, 1]}, "__metadata__": metadata()}, b"\0"),
         (2**63).to_bytes(8, "little") + b"{}",
     ],
 )
