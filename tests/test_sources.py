@@ -131,7 +131,7 @@ class Server(ThreadingHTTPServer):
     answers: dict[str, tuple[int, bytes]]
     cut = 0
     hold: threading.Event | None = None
-    headers: dict[str, str] = {}
+    headers: dict[str, str]
 
     def mirror(self) -> Source:
         return sources.mirror(f"http://127.0.0.1:{self.server_port}/mnist/")
@@ -160,6 +160,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A mirror with both files."""
     with Server(("127.0.0.1", 0), Handler) as served:
         served.answers = {f"/mnist/{name}.gz": (200, content) for name, content in GZIPPED.items()}
+        served.headers = {}
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         thread = threading.Thread(target=served.serve_forever, args=(0.01,))
         thread.start()
@@ -180,7 +181,7 @@ def test_a_mirror_serves_both_files(server: Server, headers: dict[str, str]) -> 
     [
         ((404, b"gone"), "404 Client Error"),
         ((503, b""), "503 Server Error"),
-        ((200, b"<html>sign in</html>"), "Not a gzipped file"),
+        ((200, b"<html>sign in</html>"), "with SHA-256"),
         ((200, b""), "0 bytes with SHA-256"),
         ((200, GZIPPED[NAMES[0]][:-9]), "damaged gzip data"),
         ((200, GZIPPED[NAMES[1]]), f"expected {MANIFEST[NAMES[0]]}"),
