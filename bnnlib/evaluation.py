@@ -15,7 +15,7 @@ from bnnlib import metrics
 from bnnlib.mnist import CLASSES, Split
 from bnnlib.models import ConvNet, NonFiniteError
 
-BATCH = 500
+BATCH = 200
 
 
 @dataclass(frozen=True)

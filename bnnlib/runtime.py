@@ -14,7 +14,7 @@ from bnnlib.errors import BnnError
 
 # glibc's malloc.h. The largest block that the allocator may keep is 32 MiB.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEEP_BLOCK, KEEP_TOTAL = 32 << 20, 1 << 30
+KEEP_BLOCK, KEEP_TOTAL = 32 << 20, 512 << 20
 
 
 class DeviceError(BnnError):

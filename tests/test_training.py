@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bnnlib import evaluation, models, training
+from bnnlib import batches, evaluation, models, training
 from bnnlib.metrics import Scores
 from bnnlib.mnist import Split
 from bnnlib.models import ConvNet, NonFiniteError, Published
@@ -75,6 +75,19 @@ def test_another_seed_gives_another_network() -> None:
     first, second = fitted_once(1), fitted(1, seed=1)
     assert not equal(first[-1].published, second[-1].published)
     assert first[-1].row() != second[-1].row()
+
+
+def test_the_seed_orders_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The initial weights differ with the seed too and would hide an order that does not.
+    seeds, shuffled = [], batches.shuffled
+
+    def spy(images: Tensor, labels: Tensor, size: int, shift: int, generator: torch.Generator) -> Any:
+        seeds.append(generator.initial_seed())
+        return shuffled(images, labels, size, shift, generator)
+
+    monkeypatch.setattr(batches, "shuffled", spy)
+    fitted(16, seed=5)
+    assert seeds == [5, 5]
 
 
 def test_training_learns() -> None:
