@@ -52,6 +52,8 @@ def read_manifest(path: Path) -> dict[str, str]:
         if not re.fullmatch(r"[0-9a-f]{64}", digest) or not re.fullmatch(r"\w[\w.-]*", name):
             raise SourceError(f"{path}, line {number}: {line!r} is not '<SHA-256>  <file name>'")
         manifest[name] = digest
+    if not manifest:
+        raise SourceError(f"{path}: names no file")
     return manifest
 
 

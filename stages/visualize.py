@@ -22,7 +22,7 @@ def main(networks: Path, reports: Path, out: Path, params_yaml: ParamsFile = DEF
             figures[f"confusion_{variant}"] = plots.confusion(matrix, f"{name}, test set")
             kernels = models.first_kernels(weights.read(paths[variant]), plots.KERNELS)
             for number, kernel in enumerate(kernels, start=1):
-                figures[f"kernel_{variant}_{number}"] = plots.kernel(kernel, limit=abs(kernels).max())
+                figures[f"kernel_{variant}_{number}"] = plots.kernel(kernel)
         for name, figure in figures.items():
             files.write_bytes(out / f"{name}.png", plots.png(figure))
         log.log_metrics(params.flatten(results))

@@ -36,10 +36,11 @@ def _nearest_first(kept: Path) -> list[sources.Source]:
 @pytest.fixture(scope="session")
 def parts(raw_dir: Path) -> dict[str, mnist.Split]:
     """The 60,000 development images and the 10,000 test images."""
-    return {
+    read_only = {
         part: mnist.decode((raw_dir / images).read_bytes(), (raw_dir / labels).read_bytes(), part)
         for part, (images, labels) in mnist.PARTS.items()
     }
+    return {part: mnist.Split(data.images.copy(), data.labels.copy()) for part, data in read_only.items()}
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def confusion() -> Figure:
 
 
 def kernel() -> Figure:
-    return plots.kernel(np.linspace(-1, 1, 81, dtype=np.float32).reshape(9, 9), limit=1.0)
+    return plots.kernel(np.linspace(-1, 1, 81, dtype=np.float32).reshape(9, 9))
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
@@ -120,7 +120,7 @@ def test_confusion_rows_sum_to_one_and_every_cell_with_images_says_its_share() -
 
 
 def test_a_kernel_runs_from_black_through_grey_to_white() -> None:
-    found = pixels(plots.kernel(np.array([[-2, 0, 2]] * 3, np.float32), limit=2.0))
+    found = pixels(plots.kernel(np.array([[-2, 0, 2]] * 3, np.float32)))
     grey = found[found.shape[0] // 2, :, 0]
     # 5 / 6 of the picture's width belong to the axes or more; each column of the kernel is met away from its edges.
     assert [round(float(grey[int(len(grey) * at)]), 1) for at in (0.25, 0.5, 0.75)] == [0.0, 0.5, 1.0]
