@@ -121,7 +121,7 @@ def confusion(matrix: NDArray[np.int64], title: str) -> Figure:
 
 def kernel(weights: NDArray[np.float32]) -> Figure:
     """One kernel, (height, width): 0 is grey, its largest magnitude black (negative) or white (positive)."""
-    limit = max(float(np.abs(weights).max()), np.finfo(np.float32).tiny)
+    limit = max(float(np.abs(weights).max()), float(np.finfo(np.float32).tiny))
     with _style():
         figure = Figure(figsize=(1.2, 1.2))
         axes: Axes = figure.add_subplot()
