@@ -94,8 +94,8 @@ def confusion(matrix: NDArray[np.int64], title: str) -> Figure:
     with _style():
         figure = Figure(figsize=(6.4, 5.6))
         axes = figure.add_subplot()
-        # Nearly all lies on the diagonal: a square-root scale keeps the rare confusions visible.
         axes.grid(visible=False)
+        # Nearly all lies on the diagonal: a power below 1 keeps the rare confusions visible.
         image = axes.imshow(shares, cmap=HEAT, norm=matplotlib.colors.PowerNorm(0.4, vmin=0, vmax=1))
         for (row, column), count in np.ndenumerate(matrix):
             if count:
