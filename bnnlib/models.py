@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from bnnlib import convolution, mnist, quantizers
 from bnnlib.errors import BnnError
 
-BITS = (1, 2, 4, 8, 16, 32)
 BLOCK_CHANNELS = (32, 16, 8)
 BLOCK_KERNEL = 9
 HEAD_KERNEL = 4
@@ -48,13 +47,17 @@ class NormedConvolution(nn.Module):
         self.norm = nn.BatchNorm1d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve and normalise; in training on a CPU by the fast road."""
+        """Convolve and normalise; on a CPU by the fast road in training, and wherever it is exact."""
         weight = quantizers.quantize_weight(self.weight, self.bits) if self.latent else self.weight
-        if self.training and x.device.type == "cpu":
-            y = convolution.convolve_fast(x, weight, integers=self.bits == 1)
+        integers = self.bits == 1
+        if x.device.type == "cpu" and (self.training or integers):
+            y = convolution.convolve_fast(x, weight, integers=integers)
         else:
             y = convolution.convolve(x, weight)
-        return self.norm(y.flatten(0, 1)).view(y.shape)  # batch norm of (pixels, channels, images)
+        if self.training:
+            return self.norm(y.flatten(0, 1)).view(y.shape)  # batch norm of (pixels, channels, images)
+        scale, offset = affine(self.norm)
+        return y * scale[:, None] + offset[:, None]
 
 
 class ConvNet(nn.Module):
@@ -81,6 +84,17 @@ class ConvNet(nn.Module):
     def layers(self) -> list[NormedConvolution]:
         """The four convolutions, first to last."""
         return [*self.blocks, self.head]
+
+
+def affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """What a trained batch norm does: y = x * scale + offset, both float32 (channels,).
+
+    Prediction takes exactly these two float32 operations, each rounded, in every engine; torch's own kernel may fuse
+    them, and then the last bit depends on the machine.
+    """
+    trained = dict(norm.named_buffers())
+    scale = norm.weight / torch.sqrt(trained["running_var"] + norm.eps)
+    return scale, norm.bias - trained["running_mean"] * scale
 
 
 def prepare(images: Tensor, bits: int) -> Tensor:

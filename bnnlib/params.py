@@ -15,6 +15,8 @@ from ruamel.yaml.error import YAMLError
 from bnnlib.errors import BnnError
 
 Variant = Literal["full", "binary"]
+Bits = Literal[1, 2, 4, 8, 16, 32]
+BITS: tuple[int, ...] = get_args(Bits)
 FULL_BITS = 16
 
 
@@ -51,7 +53,7 @@ def _no_bool(value: object) -> object:
 class Model(_Section):
     """``bits``: width of weights and activations of the network that `train_binary` trains."""
 
-    bits: Annotated[Literal[1, 2, 4, 8, 16, 32], BeforeValidator(_no_bool)]
+    bits: Annotated[Bits, BeforeValidator(_no_bool)]
 
 
 class Train(_Section):

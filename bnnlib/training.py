@@ -60,7 +60,7 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     images, labels = evaluation.tensors(train, device)
     held_out = evaluation.tensors(validation, device)
     model = ConvNet(cfg.bits).to(device)
-    optimizer = torch.optim.Adam(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
+    optimizer = torch.optim.Adam(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate, fused=True)
     steps = batches.count(len(images), batch_size)
     schedule = OneCycleLR(optimizer, max_lr=recipe.learning_rate, epochs=epochs, steps_per_epoch=steps)
     for epoch in range(1, epochs + 1):

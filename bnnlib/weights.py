@@ -9,7 +9,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from bnnlib import files, models
+from bnnlib import files, models, params
 from bnnlib.files import FileError
 from bnnlib.models import Published
 
@@ -44,8 +44,8 @@ def read(path: Path) -> Published:
 def _check(path: Path, published: Published) -> None:
     """Compare bit width, names, types, shapes and codes with those of a network of that width."""
     bits, epoch = published.bits, published.epoch
-    if bits not in models.BITS or not isinstance(epoch, int):
-        raise FileError(f"{path}: bits {bits!r} and epoch {epoch!r}, expected one of {models.BITS} and a whole number")
+    if bits not in params.BITS or not isinstance(epoch, int):
+        raise FileError(f"{path}: bits {bits!r} and epoch {epoch!r}, expected one of {params.BITS} and a whole number")
     expected = models.layout(bits)
     found = {name: (str(tensor.dtype), tuple(tensor.shape)) for name, tensor in published.tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
