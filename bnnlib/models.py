@@ -92,9 +92,8 @@ def affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     Prediction takes exactly these two float32 operations, each rounded, in every engine; torch's own kernel may fuse
     them, and then the last bit depends on the machine.
     """
-    trained = dict(norm.named_buffers())
-    scale = norm.weight / torch.sqrt(trained["running_var"] + norm.eps)
-    return scale, norm.bias - trained["running_mean"] * scale
+    scale = norm.weight / torch.sqrt(norm.get_buffer("running_var") + norm.eps)
+    return scale, norm.bias - norm.get_buffer("running_mean") * scale
 
 
 def prepare(images: Tensor, bits: int) -> Tensor:

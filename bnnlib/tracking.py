@@ -6,6 +6,7 @@ Nothing in `reports/` comes from here, and a logbook that fails costs a warning,
 from __future__ import annotations
 
 import functools
+import importlib.util
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
 
@@ -27,12 +29,16 @@ from bnnlib import files
 from bnnlib.files import FileError
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from bnnlib.mnist import Split
 
 P = ParamSpec("P")
 EXPERIMENT = "bnn"
+# Imported by MLflow alone: an import here would make the packed engines a dependency of every stage.
+SERVED_MODULE = "bnnlib.served"
+SERVED_REQUIREMENTS = ("mlflow", "numba", "numpy", "pandas")  # without numba it predicts as well, but more slowly
 PIPELINE_TAG = "pipeline"
 SQLITE = "sqlite:///"
 BUSY_TIMEOUT_S = 60  # how long a writer waits while another one writes to mlflow.db
@@ -209,8 +215,41 @@ class RunLog:
             input_example=example,
             pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", f"numpy=={np.__version__}"],
         )
-        alias = re.sub(r"[^A-Za-z0-9_-]", "-", os.environ.get("DVC_EXP_NAME") or "champion")
-        mlflow.MlflowClient().set_registered_model_alias(name, alias, info.registered_model_version)
+        _set_alias(name, info.registered_model_version)
+
+    @_logged
+    def log_packed_model(self, name: str, packed: Path, example: NDArray[np.float64], output: pd.DataFrame) -> None:
+        """Log and register a packed file as a pyfunc model (`bnnlib.served` loads it), under the alias of `log_model`.
+
+        ``example``: images, float64 (n, 28, 28); ``output``: what the served model predicts for them. The model holds
+        the package's source and the file's bytes, and no pickle.
+        """
+        import mlflow
+
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            loader_module=SERVED_MODULE,
+            data_path=str(packed),
+            code_paths=[str(Path(__file__).parent)],
+            registered_model_name=name,
+            signature=mlflow.models.infer_signature(example, output),
+            input_example=example,
+            pip_requirements=_installed(SERVED_REQUIREMENTS),
+        )
+        _set_alias(name, info.registered_model_version)
+
+
+def _set_alias(name: str, version: str) -> None:
+    """Name a registered version after the experiment, or "champion" outside experiments."""
+    import mlflow
+
+    alias = re.sub(r"[^A-Za-z0-9_-]", "-", os.environ.get("DVC_EXP_NAME") or "champion")
+    mlflow.MlflowClient().set_registered_model_alias(name, alias, version)
+
+
+def _installed(packages: Sequence[str]) -> list[str]:
+    """Exact requirements of packages in the versions installed here; one that is not installed is left out."""
+    return [f"{name}=={metadata.version(name)}" for name in packages if importlib.util.find_spec(name)]
 
 
 def ready(store: Store) -> str:
