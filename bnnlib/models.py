@@ -54,10 +54,11 @@ class NormedConvolution(nn.Module):
             y = convolution.convolve_fast(x, weight, integers=integers)
         else:
             y = convolution.convolve(x, weight)
+        flat = y.flatten(0, 1)  # (pixels, channels, images), contiguous, which the next layer wants
         if self.training:
-            return self.norm(y.flatten(0, 1)).view(y.shape)  # batch norm of (pixels, channels, images)
+            return self.norm(flat).view(y.shape)
         scale, offset = affine(self.norm)
-        return y * scale[:, None] + offset[:, None]
+        return (flat * scale[:, None] + offset[:, None]).view(y.shape)
 
 
 class ConvNet(nn.Module):

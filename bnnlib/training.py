@@ -66,16 +66,17 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     for epoch in range(1, epochs + 1):
         signs_before = _weight_signs(model)
         model.train()
-        steps_done = [
-            _step(model, optimizer, schedule, batch, cfg.latent_clip)
-            for batch in batches.shuffled(images, labels, batch_size, recipe.shift, order)
-        ]
-        train_scores = _scores(steps_done, epoch)
+        met = _Met.nothing(len(images), steps, device)
+        for batch in batches.shuffled(images, labels, batch_size, recipe.shift, order):
+            met.add(*_step(model, optimizer, batch, cfg.latent_clip), batch[1])
+            learning_rate = float(schedule.get_last_lr()[0])
+            schedule.step()
+        train_scores = met.scores(epoch)
         published = models.publish(model, epoch)
         restored = models.restore(published).to(device)
         yield Epoch(
             epoch=epoch,
-            learning_rate=steps_done[-1].learning_rate,
+            learning_rate=learning_rate,
             flip_ratio=_flip_ratio(signs_before, _weight_signs(model)) if cfg.bits == 1 else None,
             train=train_scores,
             validation=evaluation.evaluate(restored, *held_out).scores,
@@ -83,59 +84,66 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
         )
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One step: its learning rate, mean loss (scalar), labels and predictions (batch,).
+@dataclass
+class _Met:
+    """What the network made of an epoch's images, as it met them in training: filled step by step.
 
-    The tensors stay on the device, for reading them would make it wait.
+    The tensors stay on the device, for reading them would make it wait, and are made once: thousands of small ones
+    that live for an epoch would lie scattered between the large ones of each step, and the process would grow.
     """
 
-    learning_rate: float
-    loss: Tensor
-    labels: Tensor
-    predictions: Tensor
+    losses: Tensor  # (steps,), mean over the batch
+    sizes: list[int]
+    labels: Tensor  # (n,)
+    predictions: Tensor  # (n,)
+
+    @classmethod
+    def nothing(cls, images: int, steps: int, device: str) -> _Met:
+        """Room for an epoch."""
+        classes = torch.zeros(2, images, dtype=torch.int64, device=device)
+        return cls(torch.zeros(steps, device=device), [], classes[0], classes[1])
+
+    def add(self, loss: Tensor, predictions: Tensor, labels: Tensor) -> None:
+        """Note a step."""
+        start = sum(self.sizes)
+        self.losses[len(self.sizes)] = loss
+        self.labels[start : start + len(labels)] = labels
+        self.predictions[start : start + len(labels)] = predictions
+        self.sizes.append(len(labels))
+
+    def scores(self, epoch: int) -> Scores:
+        """Scores over all images of an epoch, each image counted once."""
+        losses = self.losses.double().cpu()
+        faulty = torch.nonzero(~torch.isfinite(losses))
+        if len(faulty):
+            at = int(faulty[0])
+            raise NonFiniteError(
+                f"training loss is {losses[at].item()} at epoch {epoch}, step {at + 1} of {len(losses)}; "
+                "a smaller learning_rate may help"
+            )
+        matrix = metrics.confusion(self.labels.cpu().numpy(), self.predictions.cpu().numpy(), CLASSES)
+        return metrics.scores(matrix, float(losses @ torch.tensor(self.sizes, dtype=torch.float64)))
 
 
 def _step(
-    model: ConvNet,
-    optimizer: torch.optim.Optimizer,
-    schedule: OneCycleLR,
-    batch: tuple[Tensor, Tensor],
-    latent_clip: float | None,
-) -> _Step:
+    model: ConvNet, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], latent_clip: float | None
+) -> tuple[Tensor, Tensor]:
+    """One step of the optimizer; returns the batch's mean loss (scalar) and the predictions (batch,)."""
     images, labels = batch
     logits = model(images)
     loss = functional.cross_entropy(logits, labels)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    learning_rate = float(schedule.get_last_lr()[0])
-    schedule.step()
     if latent_clip is not None:
         _clip_latent_weights(model, latent_clip)
-    return _Step(learning_rate, loss.detach(), labels, logits.detach().argmax(dim=1))
+    return loss.detach(), logits.detach().argmax(dim=1)
 
 
 @torch.no_grad()
 def _clip_latent_weights(model: ConvNet, bound: float) -> None:
     for layer in model.layers():
         layer.weight.clamp_(-bound, bound)
-
-
-def _scores(steps: list[_Step], epoch: int) -> Scores:
-    """Scores over all images of an epoch, each image counted once."""
-    losses = torch.stack([step.loss for step in steps]).double().cpu()
-    faulty = torch.nonzero(~torch.isfinite(losses))
-    if len(faulty):
-        at = int(faulty[0])
-        raise NonFiniteError(
-            f"training loss is {losses[at].item()} at epoch {epoch}, step {at + 1} of {len(steps)}; "
-            "a smaller learning_rate may help"
-        )
-    sizes = torch.tensor([len(step.labels) for step in steps], dtype=torch.float64)
-    labels = torch.cat([step.labels for step in steps]).cpu().numpy()
-    predictions = torch.cat([step.predictions for step in steps]).cpu().numpy()
-    return metrics.scores(metrics.confusion(labels, predictions, CLASSES), float(losses @ sizes))
 
 
 def _parameter_groups(model: ConvNet, weight_decay: float) -> list[dict[str, object]]:
