@@ -182,29 +182,29 @@ def test_validation_scores_are_those_of_the_published_network() -> None:
         assert epoch.validation == evaluation.evaluate(restored, *evaluation.tensors(VALIDATION, "cpu")).scores
 
 
-def step_of(loss: float, labels: list[int], predictions: list[int]) -> training._Step:
-    return training._Step(0.1, torch.tensor(loss), torch.tensor(labels), torch.tensor(predictions))
-
-
 def test_train_scores_are_means_over_images_not_batches() -> None:
-    steps = [step_of(1.0, [0, 0, 1], [0, 0, 1]), step_of(5.0, [1], [0])]
-    scores = training._scores(steps, epoch=1)
+    met = training._Met.nothing(images=4, steps=2, device="cpu")
+    met.add(torch.tensor(1.0), torch.tensor([0, 0, 1]), torch.tensor([0, 0, 1]))
+    met.add(torch.tensor(5.0), torch.tensor([0]), torch.tensor([1]))
+    scores = met.scores(epoch=1)
     assert scores.loss == (3 * 1 + 1 * 5) / 4  # the mean of the batches' means would be 3
     assert scores.accuracy == 3 / 4
     assert scores.macro_f1 == (4 / 5 + 2 / 3) / 2
 
 
 def test_train_scores_count_every_image_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = []
-    scores = training._scores
+    sizes, labels = [], []
+    scores = training._Met.scores
 
-    def spy(steps: list[training._Step], epoch: int) -> Scores:
-        sizes.append([len(step.labels) for step in steps])
-        return scores(steps, epoch)
+    def spy(met: training._Met, epoch: int) -> Scores:
+        sizes.append(met.sizes)
+        labels.append(torch.bincount(met.labels, minlength=10).tolist())
+        return scores(met, epoch)
 
-    monkeypatch.setattr(training, "_scores", spy)
+    monkeypatch.setattr(training._Met, "scores", spy)
     fitted(16)
     assert sizes == [[33, 33, 32, 32]] * 2
+    assert labels == [np.bincount(TRAIN.labels, minlength=10).tolist()] * 2
 
 
 def test_a_loss_that_is_not_finite_names_its_epoch_and_step(monkeypatch: pytest.MonkeyPatch) -> None:
