@@ -1,0 +1,174 @@
+"""The 1-bit network as integers: bits for weights, whole numbers for thresholds, one float32 affine on the logits.
+
+A binary value is a bit: 1 stands for +1 and 0 for -1. The dot product of two vectors of K binary values is
+2 * popcount(xnor) - K: a whole number from -K to K of the same parity as K.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnlib.errors import BnnError
+
+# With these, K is at most 2**22: every dot product fits int32 and is exact as a float32.
+MAX_BLOCKS = 16
+MAX_SIDE = 256
+MAX_CHANNELS = 1024
+MAX_KERNEL = 64
+MAX_PIXEL = 255
+
+
+class ModelError(BnnError):
+    """A packed model, or images for it, that no engine can run; the message names the field."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One binarized layer: valid convolution of stride 1, then a comparison in each output channel.
+
+    ``weights``: bool (out, in, kernel, kernel). The output bit of channel c is
+    ``(dot >= thresholds[c]) != flipped[c]``: ``thresholds`` is int32 (out,), from -K to K + 1 with K = in * kernel**2
+    (at -K the comparison always holds, at K + 1 never); ``flipped`` is bool (out,), true where the batch norm's scale
+    is negative.
+    """
+
+    weights: NDArray[np.bool_]
+    thresholds: NDArray[np.int32]
+    flipped: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last layer: it covers its whole input, and logit = float32(float32(dot) * scale) + offset.
+
+    ``weights``: bool (classes, in, kernel, kernel); ``scale`` and ``offset``: float32 (classes,). The product is
+    rounded to float32 before the sum (no fused multiply-add), so that every engine gives the same bits.
+    """
+
+    weights: NDArray[np.bool_]
+    scale: NDArray[np.float32]
+    offset: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PackedModel:
+    """Images are uint8 (side, side); the input bit is ``pixel >= input_threshold`` (0 to 256)."""
+
+    side: int
+    input_threshold: int
+    blocks: tuple[Block, ...]
+    head: Head
+
+    def layers(self) -> list[Block | Head]:
+        """All layers, the head last."""
+        return [*self.blocks, self.head]
+
+
+class Shape(NamedTuple):
+    """Sizes of one layer: its weights are (out_channels, in_channels, kernel, kernel)."""
+
+    out_channels: int
+    in_channels: int
+    kernel: int
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+        return self.out_channels * self.fan_in
+
+    @property
+    def fan_in(self) -> int:
+        """Number of values in one dot product, K."""
+        return self.in_channels * self.kernel**2
+
+
+def names(blocks: int) -> list[str]:
+    """The layers' names in messages, first to last."""
+    return [*(f"blocks[{number}]" for number in range(blocks)), "head"]
+
+
+def check_start(side: int, input_threshold: int, blocks: int) -> None:
+    """Check what stands before the layers; `ModelError` names the field and the values allowed."""
+    _within("side", side, 1, MAX_SIDE)
+    _within("input_threshold", input_threshold, 0, MAX_PIXEL + 1)
+    _within("blocks", blocks, 0, MAX_BLOCKS)
+
+
+def check_shapes(side: int, shapes: Sequence[Shape]) -> None:
+    """Check that the layers fit one another and an image, the head last; `ModelError` names the field."""
+    channels, left = 1, side
+    for name, shape in zip(names(len(shapes) - 1), shapes, strict=True):
+        _within(f"{name}.in_channels", shape.in_channels, channels, channels)
+        _within(f"{name}.out_channels", shape.out_channels, 1, MAX_CHANNELS)
+        _within(f"{name}.kernel", shape.kernel, 1, min(MAX_KERNEL, left))
+        channels, left = shape.out_channels, left - shape.kernel + 1
+    if left != 1:
+        kernel = shapes[-1].kernel
+        last = left + kernel - 1
+        raise ModelError(f"head.kernel: {kernel}, expected {last}: the head covers its whole map of {last} x {last}")
+
+
+def check(model: PackedModel) -> None:
+    """Check types, sizes and numbers of a model; `ModelError` names the field and the values allowed."""
+    layers = model.layers()
+    for name, layer in zip(names(len(model.blocks)), layers, strict=True):
+        _check_array(f"{name}.weights", layer.weights, np.dtype(np.bool_), dimensions=4)
+        if layer.weights.shape[2] != layer.weights.shape[3]:
+            raise ModelError(f"{name}.weights: shape {layer.weights.shape}, expected a square kernel")
+    shapes = [Shape(*layer.weights.shape[:3]) for layer in layers]
+    check_start(model.side, model.input_threshold, len(model.blocks))
+    check_shapes(model.side, shapes)
+    for name, block, shape in zip(names(len(model.blocks)), model.blocks, shapes, strict=False):
+        _check_block(name, block, shape)
+    _check_head(model.head, shapes[-1])
+
+
+def check_images(model: PackedModel, images: NDArray[np.uint8]) -> None:
+    """Check that images are uint8 (n, side, side), else `ModelError`."""
+    expected = (model.side, model.side)
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != expected:
+        raise ModelError(
+            f"images: {images.dtype} {images.shape}, expected uint8 (number of images, {model.side}, {model.side})"
+        )
+
+
+def _within(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ModelError(f"{name}: {value}, expected {low if low == high else f'{low} to {high}'}")
+
+
+def _check_array(name: str, array: NDArray[np.generic], dtype: np.dtype[np.generic], dimensions: int) -> None:
+    if array.dtype != dtype or array.ndim != dimensions:
+        raise ModelError(f"{name}: {array.dtype} {array.shape}, expected {dtype} of {dimensions} dimensions")
+
+
+def _check_vector(name: str, array: NDArray[np.generic], dtype: type[np.generic], length: int) -> None:
+    _check_array(name, array, np.dtype(dtype), dimensions=1)
+    if len(array) != length:
+        raise ModelError(f"{name}: {len(array)} numbers, expected {length}, one for each output channel")
+
+
+def _check_block(name: str, block: Block, shape: Shape) -> None:
+    _check_vector(f"{name}.thresholds", block.thresholds, np.int32, shape.out_channels)
+    _check_vector(f"{name}.flipped", block.flipped, np.bool_, shape.out_channels)
+    for channel, threshold in enumerate(block.thresholds.tolist()):
+        _within(f"{name}.thresholds[{channel}]", threshold, -shape.fan_in, shape.fan_in + 1)
+
+
+def _check_head(head: Head, shape: Shape) -> None:
+    largest = float(np.finfo(np.float32).max)
+    _check_vector("head.scale", head.scale, np.float32, shape.out_channels)
+    _check_vector("head.offset", head.offset, np.float32, shape.out_channels)
+    for channel, (scale, offset) in enumerate(zip(head.scale.tolist(), head.offset.tolist(), strict=True)):
+        if not abs(offset) <= largest:  # NaN too
+            raise ModelError(f"head.offset[{channel}]: {offset}, expected a finite number")
+        if not abs(scale) * shape.fan_in + abs(offset) <= largest:
+            raise ModelError(
+                f"head.scale[{channel}]: {scale}, expected a finite number that keeps the logits finite "
+                f"for dot products of up to {shape.fan_in} and the offset {offset}"
+            )

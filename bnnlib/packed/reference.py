@@ -1,0 +1,86 @@
+"""The reference engine: plain NumPy integers, slow and obvious. Every faster engine is compared with it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnlib.packed import model as packed
+from bnnlib.packed.model import Head, PackedModel
+
+# Bytes that the maps of one chunk of images may take: all images at once would need gigabytes.
+CHUNK_BYTES = 16 << 20
+
+
+def dots(model: PackedModel, images: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """The head's integer dot products, int32 (n, classes). images: uint8 (n, side, side), else `ModelError`."""
+    packed.check_images(model, images)
+    found = np.empty((len(images), len(model.head.weights)), np.int32)
+    step = _chunk(model)
+    for start in range(0, len(images), step):
+        found[start : start + step] = _dots(model, images[start : start + step])
+    return found
+
+
+def logits(model: PackedModel, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Logits, float32 (n, classes). images: uint8 (n, side, side), else `ModelError`."""
+    return affine(model.head, dots(model, images))
+
+
+def affine(head: Head, dots: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Logits of the head's dot products, (n, classes): two float32 operations, each rounded, in every engine."""
+    scaled = dots.astype(np.float32) * head.scale
+    return scaled + head.offset
+
+
+class Engine:
+    """The reference with the interface of the fast engine."""
+
+    def __init__(self, model: PackedModel) -> None:
+        self.model = model
+
+    def dots(self, images: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """See `dots` of this module."""
+        return dots(self.model, images)
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `logits` of this module."""
+        return logits(self.model, images)
+
+
+def _dots(model: PackedModel, images: NDArray[np.uint8]) -> NDArray[np.int32]:
+    bits = (images >= model.input_threshold)[:, None]  # (n, 1, side, side)
+    for block in model.blocks:
+        sums = _convolve(bits, block.weights)
+        bits = (sums >= block.thresholds[:, None, None]) != block.flipped[:, None, None]
+    return _convolve(bits, model.head.weights)[:, :, 0, 0]
+
+
+def _convolve(bits: NDArray[np.bool_], weights: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Valid convolution of values +1 and -1 in int32: (n, in, h, w), (out, in, k, k) -> (n, out, h - k + 1, w - k + 1).
+
+    One place of the kernel after the other.
+    """
+    x, w = _values(bits), _values(weights)
+    kernel = w.shape[2]
+    height, width = x.shape[2] - kernel + 1, x.shape[3] - kernel + 1
+    sums = np.zeros((len(x), len(w), height, width), np.int32)
+    for i in range(kernel):
+        for j in range(kernel):
+            sums += np.einsum("oc,ncyx->noyx", w[:, :, i, j], x[:, :, i : i + height, j : j + width])
+    return sums
+
+
+def _values(bits: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Bits as numbers: 1 is +1, 0 is -1."""
+    return np.where(bits, np.int32(1), np.int32(-1))
+
+
+def _chunk(model: PackedModel) -> int:
+    """Images whose maps stay below `CHUNK_BYTES`: of one layer the input, the sums and the products to be added."""
+    largest, channels, side = 0, 1, model.side
+    for layer in model.layers():
+        left = side - layer.weights.shape[2] + 1
+        largest = max(largest, channels * side**2 + 2 * len(layer.weights) * left**2)
+        channels, side = len(layer.weights), left
+    return max(1, CHUNK_BYTES // (largest * np.dtype(np.int32).itemsize))
