@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from bnnlib import files, gate, params, readme, tracking
 from bnnlib.errors import BnnError
 
+# Each command imports what it needs itself: pandas alone takes longer than a whole `bnn predict`.
+
 app = typer.Typer(
-    help="Tools around the study: check its results, write its README, look at its logbook.",
+    help="Tools around the study: check its results, write its README, look at its logbook, name digits.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 Reports = Annotated[Path, typer.Option(help="The folder with the results.")]
 REPORTS = Path("reports")
+# Of the repository that this file is in: `bnn predict` is for files anywhere.
+MODEL = Path(__file__).resolve().parents[1] / "models" / "binary.bnn"
 
 
 @app.command()
 def check(reports: Reports = REPORTS, params_yaml: Annotated[Path, typer.Option()] = Path("params.yaml")) -> None:
     """Compare the test metrics with the thresholds; exit with 1 when one is missed."""
+    from bnnlib import files, gate, params
+
     thresholds = params.load(params_yaml).thresholds
     found = gate.verdicts(files.read_json(reports / "metrics.json"), thresholds)
     for verdict in found:
@@ -41,6 +48,8 @@ def write_readme(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 when the page is stale.")] = False,
 ) -> None:
     """Write the table and the figures of the README from the reports."""
+    from bnnlib import files, readme
+
     text = files.read_text(page)
     wanted = readme.updated(text, readme.generate(reports), str(page))
     if text == wanted:
@@ -55,6 +64,8 @@ def write_readme(
 @app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000, host: str = "127.0.0.1") -> None:
     """Show the logbook in MLflow's pages, until Ctrl-C."""
+    from bnnlib import tracking
+
     tracking.set_defaults()
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # a dozen processes that only run jobs
     store = tracking.find_store(os.environ, Path.cwd())
@@ -65,6 +76,79 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000, host: str = 
     typer.echo(f"MLflow shows {store.uri} at http://{host}:{port} in about ten seconds; Ctrl-C ends it.")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri]
     os.execv(sys.executable, [*command, "--host", host, "--port", str(port), "--workers", "1"])
+
+
+@app.command()
+def predict(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files, or folders of them.")],
+    model: Annotated[Path, typer.Option(help="The packed model.", show_default="models/binary.bnn")] = MODEL,
+    top: Annotated[int, typer.Option(min=1, max=10, help="How many digits to name for each file.")] = 2,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON array, with an object for each file.")
+    ] = False,
+) -> None:
+    """Name the digit in each image: PNG, JPEG, BMP, GIF or TIFF, of any size and colours.
+
+    A folder stands for the image files directly in it. A bad file is reported, the others are still done.
+    """
+    from bnnlib import predict
+
+    outcomes = predict.predict(predict.read_model(model), paths)
+    for outcome in outcomes:
+        if outcome.error is not None:
+            typer.echo(f"error: {outcome.error}", err=True)
+        elif not as_json:
+            typer.echo(predict.line(outcome, top))
+    if as_json:
+        typer.echo(json.dumps([predict.record(outcome, top) for outcome in outcomes], indent=2, allow_nan=False))
+    if any(outcome.error is not None for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    target: Annotated[Literal["c", "onnx"], typer.Option("--format", help="C source, or an ONNX model.")],
+    model: Annotated[Path, typer.Option(help="The packed model.", show_default="models/binary.bnn")] = MODEL,
+    out: Annotated[Path, typer.Option(file_okay=False, help="The folder to write into.")] = Path(),
+) -> None:
+    """Write the packed model as bnn_model.h and bnn_model.c (C99, no libraries), or as bnn_model.onnx."""
+    from bnnlib import files, onnx_export
+    from bnnlib.packed import c_code
+    from bnnlib.packed import format as packed_format
+
+    packed = packed_format.decode(files.read_bytes(model))
+    if target == "c":
+        contents = {name: text.encode() for name, text in c_code.generate(packed).items()}
+    else:
+        contents = {"bnn_model.onnx": onnx_export.build(packed)}
+    for name, content in contents.items():
+        files.write_bytes(out / name, content)
+        typer.echo(f"{out / name}: {len(content):,} bytes")
+
+
+@app.command()
+def summary(
+    model: Annotated[Literal["full", "binary", "both"], typer.Option(help="Which of the two networks.")] = "both",
+    networks: Annotated[
+        Path, typer.Option(help="The folder with the published networks.", show_default="models")
+    ] = MODEL.parent,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, with a key for each network.")
+    ] = False,
+) -> None:
+    """Count weights, multiply-adds and bytes, layer by layer."""
+    from bnnlib import export, summary, weights
+    from bnnlib.packed import format as packed_format
+
+    found = {}
+    for variant in ("full", "binary") if model == "both" else (model,):
+        published = weights.read(networks / f"{variant}.safetensors")
+        packed = packed_format.encode(export.pack(published)) if published.bits == 1 else None
+        found[variant] = summary.summarize(variant, published, packed)
+    if as_json:
+        typer.echo(json.dumps({variant: asdict(each) for variant, each in found.items()}, indent=2, allow_nan=False))
+    else:
+        typer.echo("\n\n".join(map(summary.table, found.values())))
 
 
 def main() -> None:

@@ -1,0 +1,127 @@
+"""Digits in image files by the packed 1-bit network, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnlib import images
+from bnnlib.errors import BnnError
+from bnnlib.images import ImageError
+from bnnlib.mnist import CLASSES, SIDE
+from bnnlib.packed import engines, reference
+from bnnlib.packed.format import FormatError, decode
+from bnnlib.packed.model import PackedModel
+
+# From so many images on, the 0.75 s or so that importing Numba and loading its compiled kernels take are less than what
+# the reference engine spends on them, at 2 to 3 ms an image.
+MANY = 256
+
+
+class PredictError(BnnError):
+    """The model cannot be read, or is not one for digits of 28x28 pixels."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A digit, and the probability that the network gives it."""
+
+    digit: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file: every digit, the likeliest first, or else the reason why there is none."""
+
+    file: str
+    ranking: tuple[Guess, ...]
+    error: str | None = None
+
+
+def read_model(path: Path) -> PackedModel:
+    """Read a packed model of digits; anything else gives a `PredictError` that names the file and its faulty field."""
+    try:
+        model = decode(path.read_bytes())  # `files.read_bytes` would import pandas, slower than the prediction
+    except OSError as error:
+        raise PredictError(
+            f"{path}: cannot be read ({error.strerror}); `dvc repro export` makes models/binary.bnn"
+        ) from error
+    except FormatError as error:
+        raise PredictError(f"{path}: {error}") from error
+    found = (model.side, len(model.head.weights))
+    if found != (SIDE, CLASSES):
+        raise PredictError(
+            f"{path}: side, classes: {found[0]}, {found[1]}, expected {SIDE}, {CLASSES}: a model for MNIST's images"
+        )
+    return model
+
+
+def predict(model: PackedModel, paths: Iterable[Path]) -> list[Outcome]:
+    """The digit in each image file, in order; a folder stands for the image files in it."""
+    found = [item for path in paths for item in _prepared(path)]
+    prepared = [image for _, image in found if not isinstance(image, ImageError)]
+    rankings = iter(rank(logits(model, np.stack(prepared))) if prepared else [])
+    return [
+        Outcome(str(path), (), str(image)) if isinstance(image, ImageError) else Outcome(str(path), next(rankings))
+        for path, image in found
+    ]
+
+
+def _prepared(path: Path) -> Iterator[tuple[Path, NDArray[np.uint8] | ImageError]]:
+    """Each file that ``path`` stands for, with its image or what is wrong with it."""
+    try:
+        found = images.find(path)
+    except ImageError as error:
+        yield path, error
+        return
+    for item in found:
+        try:
+            yield item, images.load(item)
+        except ImageError as error:
+            yield item, error
+
+
+def logits(model: PackedModel, prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Logits, float32 (n, classes), of images, uint8 (n, 28, 28)."""
+    if len(prepared) < MANY:
+        return reference.logits(model, prepared)
+    return engines.best(model).logits(prepared)
+
+
+def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Softmax in float64 of logits, float32 (n, classes): each row sums to 1."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True)  # exp of the largest is 1: no overflow
+    powers = np.exp(shifted)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def rank(logits: NDArray[np.float32]) -> list[tuple[Guess, ...]]:
+    """Every class of each row of logits, the likeliest first; of equals the lower digit, as argmax has it."""
+    # By the logits: of two small probabilities that both round to 0 one is still the larger.
+    orders = np.argsort(-logits, axis=1, kind="stable")
+    return [
+        tuple(Guess(int(digit), float(row[digit])) for digit in order)
+        for order, row in zip(orders, probabilities(logits), strict=True)
+    ]
+
+
+def line(outcome: Outcome, top: int) -> str:
+    """A result for people: `digit 7  0.998  (then 9  0.001)  path`, with ``top`` digits in all."""
+    first, *others = outcome.ranking[:top]
+    then = ", ".join(f"{guess.digit}  {guess.probability:.3f}" for guess in others)
+    name = outcome.file.encode("utf-8", "backslashreplace").decode()  # a name may hold bytes that are no UTF-8
+    return f"digit {first.digit}  {first.probability:.3f}  {f'(then {then})  ' if then else ''}{name}"
+
+
+def record(outcome: Outcome, top: int) -> dict[str, object]:
+    """A result for programs: file, digit, probability, runner_up and the ``top`` likeliest, or file and error."""
+    if outcome.error is not None:
+        return {"file": outcome.file, "error": outcome.error}
+    ranking = [asdict(guess) for guess in outcome.ranking]
+    return {"file": outcome.file, **ranking[0], "runner_up": ranking[1], "top": ranking[:top]}
