@@ -1,0 +1,282 @@
+"""The 1-bit network as C99: one header, one source, no libraries, no dynamic memory; for microcontrollers.
+
+Every feature map is one stream of bits, pixel after pixel and the channels of a pixel together, in 32-bit words, lowest
+bit first. The window of a convolution is copied into consecutive words once, then compared with the kernel of
+every output channel: dot = length - 2 * popcount(window xor kernel).
+"""
+
+from __future__ import annotations
+
+from string import Template
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnlib.packed.model import Block, Head, PackedModel
+
+WORD_BITS = 32
+PER_LINE = {"uint32_t": 8, "int32_t": 12, "uint8_t": 24, "float": 5}
+
+HEADER = Template("""\
+/*
+ * A binarized neural network that reads digits, written by `bnn export --format c`.
+ *
+ * Constant tables: $flash bytes. Working memory: $ram bytes, on the stack, beside what the compiler adds for
+ * calls and registers; nothing static, so that calls from several threads do not disturb each other.
+ */
+#ifndef BNN_MODEL_H
+#define BNN_MODEL_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BNN_SIDE $side
+#define BNN_CLASSES $classes
+
+/*
+ * Classify one image: BNN_SIDE * BNN_SIDE bytes, row after row from the top, 0 for background to 255 for ink.
+ * Fills logits[0 .. BNN_CLASSES - 1] and returns the class with the largest one, the first where several are equal.
+ */
+int bnn_predict(const uint8_t *image, float *logits);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
+""")
+
+SOURCE = Template("""\
+/*
+ * A binarized neural network, written by `bnn export --format c`. C99; see bnn_model.h.
+ *
+ * A bit of 1 stands for +1 and 0 for -1. A feature map is one stream of bits: pixel after pixel, the channels of a
+ * pixel together, lowest bit of a word first. Kernels are laid out like the windows they meet, each padded with zero
+ * bits to whole words.
+ */
+#include "bnn_model.h"
+
+/* A valid convolution of stride 1 over a map of side * side pixels. */
+typedef struct {
+    uint32_t side;
+    uint32_t channels;
+    uint32_t kernel;
+    uint32_t outputs;
+    const uint32_t *weights; /* of each output channel: kernel * kernel * channels bits in whole words */
+} bnn_layer;
+
+$tables
+/* Number of one bits. GCC and clang know the pattern and use the machine's own instruction where it has one. */
+static uint32_t ones(uint32_t x)
+{
+    x = x - ((x >> 1) & 0x55555555u);
+    x = (x & 0x33333333u) + ((x >> 2) & 0x33333333u);
+    x = (x + (x >> 4)) & 0x0f0f0f0fu;
+    return (x * 0x01010101u) >> 24;
+}
+
+/* The `count` (1 to 32) bits of a stream from bit `from` on, in the low end of a word. */
+static uint32_t bits_at(const uint32_t *stream, uint32_t from, uint32_t count)
+{
+    const uint32_t low = from % 32u;
+    uint32_t word = stream[from / 32u] >> low;
+    if (low + count > 32u) {
+        word |= stream[from / 32u + 1u] << (32u - low);
+    }
+    return count < 32u ? word & ((UINT32_C(1) << count) - 1u) : word;
+}
+
+/* Copy the window whose upper left pixel is (y, x) into consecutive bits, padded with zero bits to whole words. */
+static void gather(const uint32_t *map, const bnn_layer *layer, uint32_t y, uint32_t x, uint32_t *window)
+{
+    const uint32_t row_bits = layer->kernel * layer->channels;
+    uint32_t word = 0;
+    uint32_t used = 0; /* bits of `word`, always fewer than 32 where the next are added */
+    for (uint32_t row = 0; row < layer->kernel; row++) {
+        const uint32_t from = ((y + row) * layer->side + x) * layer->channels;
+        uint32_t count;
+        for (uint32_t done = 0; done < row_bits; done += count) {
+            count = row_bits - done < 32u - used ? row_bits - done : 32u - used;
+            word |= bits_at(map, from + done, count) << used;
+            used += count;
+            if (used == 32u) {
+                *window++ = word;
+                word = 0;
+                used = 0;
+            }
+        }
+    }
+    if (used > 0) {
+        *window = word;
+    }
+}
+
+/* Dot product of a gathered window with the kernel of one output channel. */
+static int32_t dot(const uint32_t *window, const bnn_layer *layer, uint32_t output)
+{
+    const uint32_t length = layer->kernel * layer->kernel * layer->channels;
+    const uint32_t words = (length + 31u) / 32u;
+    const uint32_t *weights = layer->weights + output * words;
+    uint32_t different = 0;
+    for (uint32_t i = 0; i < words; i++) {
+        different += ones(window[i] ^ weights[i]);
+    }
+    return (int32_t)length - 2 * (int32_t)different;
+}
+
+/* The input bits: 1 where a pixel reaches the threshold. */
+static void binarize(const uint8_t *image, uint32_t threshold, uint32_t *map)
+{
+    uint32_t word = 0;
+    for (uint32_t i = 0; i < (uint32_t)BNN_SIDE * BNN_SIDE; i++) {
+        word |= (uint32_t)(image[i] >= threshold) << (i % 32u);
+        if (i % 32u == 31u || i + 1u == (uint32_t)BNN_SIDE * BNN_SIDE) {
+            map[i / 32u] = word;
+            word = 0;
+        }
+    }
+}
+$convolve
+int bnn_predict(const uint8_t *image, float *logits)
+{
+$buffers
+    uint32_t window[$window_words];
+    int best = 0;
+
+    binarize(image, INPUT_THRESHOLD, even);
+$calls
+    gather($last, &HEAD, 0, 0, window);
+    for (int i = 0; i < BNN_CLASSES; i++) {
+        /* Rounded to float by the store, before the sum: compilers fuse the two into one rounding where they may. */
+        volatile float product = (float)dot(window, &HEAD, (uint32_t)i) * HEAD_SCALE[i];
+        logits[i] = product + HEAD_OFFSET[i];
+        if (logits[i] > logits[best]) {
+            best = i;
+        }
+    }
+    return best;
+}
+""")
+
+CONVOLVE = """
+/* A convolution and its comparisons: the output bit is (dot >= threshold) != flipped. */
+static void convolve(const uint32_t *in, const bnn_layer *layer, const int32_t *thresholds, const uint8_t *flipped,
+                     uint32_t *window, uint32_t *out)
+{
+    const uint32_t side = layer->side - layer->kernel + 1u;
+    uint32_t word = 0;
+    uint32_t used = 0;
+    for (uint32_t pixel = 0; pixel < side * side; pixel++) {
+        gather(in, layer, pixel / side, pixel % side, window);
+        for (uint32_t i = 0; i < layer->outputs; i++) {
+            word |= (uint32_t)((dot(window, layer, i) >= thresholds[i]) != flipped[i]) << used;
+            if (++used == 32u) {
+                *out++ = word;
+                word = 0;
+                used = 0;
+            }
+        }
+    }
+    if (used > 0) {
+        *out = word;
+    }
+}
+"""
+
+
+def generate(model: PackedModel) -> dict[str, str]:
+    """The network as C99: file name -> text, for ``bnn_model.h`` and ``bnn_model.c``."""
+    maps = _map_words(model)
+    kernels = _kernels(model)
+    window_words = max(words.shape[1] for words in kernels)
+    buffers = {"even": max(maps[::2]), "odd": max(maps[1::2], default=0)}
+    header = HEADER.substitute(
+        side=model.side,
+        classes=len(model.head.weights),
+        flash=_table_bytes(model),
+        ram=(sum(buffers.values()) + window_words) * WORD_BITS // 8,
+    )
+    names = ["even", "odd"] * len(kernels)
+    source = SOURCE.substitute(
+        tables=_tables(model),
+        convolve=CONVOLVE if model.blocks else "",
+        buffers="\n".join(f"    uint32_t {name}[{words}];" for name, words in buffers.items() if words),
+        window_words=window_words,
+        calls="\n".join(
+            f"    convolve({names[i]}, &BLOCK_{i}, BLOCK_{i}_THRESHOLDS, BLOCK_{i}_FLIPPED, window, {names[i + 1]});"
+            for i in range(len(model.blocks))
+        ),
+        last=names[len(model.blocks)],
+    )
+    return {"bnn_model.h": header, "bnn_model.c": source}
+
+
+def kernel_words(weights: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Kernels laid out as windows: bool (out, in, kernel, kernel) -> uint32 (out, words), padded with zero bits."""
+    bits = weights.transpose(0, 2, 3, 1).reshape(len(weights), -1)  # (out, kernel * kernel * in)
+    padded = np.pad(bits, ((0, 0), (0, -bits.shape[1] % WORD_BITS)))
+    return np.packbits(padded, axis=1, bitorder="little").view("<u4").astype(np.uint32)
+
+
+def _kernels(model: PackedModel) -> list[NDArray[np.uint32]]:
+    """`kernel_words` of each layer, the head's last."""
+    return [*(kernel_words(block.weights) for block in model.blocks), kernel_words(model.head.weights)]
+
+
+def _sides(model: PackedModel) -> list[int]:
+    """Side of the image and of each block's output, in pixels."""
+    sides = [model.side]
+    for block in model.blocks:
+        sides.append(sides[-1] - block.weights.shape[2] + 1)
+    return sides
+
+
+def _map_words(model: PackedModel) -> list[int]:
+    """Words that the input and each block's output take."""
+    channels = [1, *(len(block.weights) for block in model.blocks)]
+    return [-(-side * side * depth // WORD_BITS) for side, depth in zip(_sides(model), channels, strict=True)]
+
+
+def _tables(model: PackedModel) -> str:
+    sides = _sides(model)
+    parts = [f"#define INPUT_THRESHOLD {model.input_threshold}\n"]
+    for i, block in enumerate(model.blocks):
+        parts += [
+            _layer(f"BLOCK_{i}", sides[i], block),
+            _array(f"BLOCK_{i}_THRESHOLDS", "int32_t", [str(t) for t in block.thresholds.tolist()]),
+            _array(f"BLOCK_{i}_FLIPPED", "uint8_t", [str(int(f)) for f in block.flipped.tolist()]),
+        ]
+    parts += [
+        _layer("HEAD", sides[-1], model.head),
+        _array("HEAD_SCALE", "float", _floats(model.head.scale)),
+        _array("HEAD_OFFSET", "float", _floats(model.head.offset)),
+    ]
+    return "\n".join(parts)
+
+
+def _layer(name: str, side: int, layer: Block | Head) -> str:
+    outputs, channels, kernel, _ = layer.weights.shape
+    words = [f"0x{word:08x}u" for word in kernel_words(layer.weights).ravel().tolist()]
+    weights = _array(f"{name}_WEIGHTS", "uint32_t", words)
+    return f"{weights}\nstatic const bnn_layer {name} = {{{side}, {channels}, {kernel}, {outputs}, {name}_WEIGHTS}};\n"
+
+
+def _array(name: str, kind: str, values: list[str]) -> str:
+    step = PER_LINE[kind]
+    lines = ["    " + ", ".join(values[i : i + step]) + "," for i in range(0, len(values), step)]
+    return f"static const {kind} {name}[{len(values)}] = {{\n" + "\n".join(lines) + "\n};\n"
+
+
+def _floats(values: NDArray[np.float32]) -> list[str]:
+    """Hexadecimal constants: exact, whatever the compiler's reading of decimals."""
+    return [float(value).hex() + "f" for value in values]
+
+
+def _table_bytes(model: PackedModel) -> int:
+    """Bytes of weights, thresholds, flips, scales and offsets as the source holds them."""
+    weights = sum(words.nbytes for words in _kernels(model))
+    channels = sum(len(block.weights) for block in model.blocks)
+    return weights + 5 * channels + model.head.scale.nbytes + model.head.offset.nbytes

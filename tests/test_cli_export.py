@@ -1,0 +1,98 @@
+"""`bnn export` and `bnn summary`: what they write and print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import networks
+import pytest
+
+from bnnlib import cli, onnx_export
+from bnnlib.packed import c_code
+
+Bnn = Callable[..., tuple[int | str | None, str]]
+
+
+@pytest.fixture
+def bnn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bnn:
+    """Run the command in an empty folder; what it exits with, and its output."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int | str | None, str]:
+        monkeypatch.setattr(sys, "argv", ["bnn", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return caught.value.code, capsys.readouterr().out
+
+    return run
+
+
+def test_export_writes_the_c_source(bnn: Bnn) -> None:
+    code, output = bnn("export", "--format", "c", "--out", "firmware")
+    wanted = c_code.generate(networks.committed())
+    assert {path.name: path.read_text() for path in Path("firmware").iterdir()} == wanted
+    assert (code, output) == (0, "".join(f"firmware/{name}: {len(text):,} bytes\n" for name, text in wanted.items()))
+
+
+def test_export_writes_the_onnx_model_of_another_file(bnn: Bnn) -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed; try: pip install 'bnnlib[peers]'")
+    Path("other.bnn").write_bytes(networks.COMMITTED.read_bytes())
+    assert bnn("export", "--format", "onnx", "--model", "other.bnn")[0] == 0
+    assert Path("bnn_model.onnx").read_bytes() == onnx_export.build(networks.committed())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "error: other.bnn: cannot be read"), (b"no model", "error: packed model: magic: ")],
+)
+def test_export_of_no_model_ends_with_a_message(content: bytes | None, message: str, bnn: Bnn) -> None:
+    if content is not None:
+        Path("other.bnn").write_bytes(content)
+    code, output = bnn("export", "--format", "c", "--model", "other.bnn", "--out", "firmware")
+    assert isinstance(code, str)
+    assert code.startswith(message)
+    assert output == ""
+    assert not Path("firmware").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("export",), ("export", "--format", "tflite"), ("summary", "--model", "ternary")]
+)
+def test_other_formats_and_networks_are_usage_errors(arguments: tuple[str, ...], bnn: Bnn) -> None:
+    assert bnn(*arguments)[0] == 2
+
+
+def test_out_that_is_a_file_is_a_usage_error(bnn: Bnn) -> None:
+    Path("taken").touch()
+    assert bnn("export", "--format", "c", "--out", "taken")[0] == 2
+
+
+def test_summary_as_json(bnn: Bnn) -> None:
+    code, output = bnn("summary", "--json")
+    found = json.loads(output)
+    assert code == 0
+    assert list(found) == ["full", "binary"]
+    full, binary = found["full"], found["binary"]
+    for network in (full, binary):
+        assert (network["weights"], network["macs"]) == (55_712, 7_175_936)
+    assert (full["bits"], full["binary_mac_share"], full["compression_ratio"]) == (16, 0, 2)
+    assert (binary["bits"], binary["binary_mac_share"]) == (1, 1)
+    size = networks.COMMITTED.stat().st_size
+    assert (binary["packed_bytes"], binary["compression_ratio"]) == (size, 223_904 / size)
+
+
+def test_summary_of_one_network_as_text(bnn: Bnn) -> None:
+    code, output = bnn("summary", "--model", "binary")
+    assert code == 0
+    assert output.startswith("binary: 1 bit\n")
+    assert "full" not in output
+    assert bnn("summary")[1].count("convolution weights") == 2
+
+
+def test_summary_without_networks_ends_with_a_message(bnn: Bnn) -> None:
+    code, _ = bnn("summary", "--networks", ".")
+    assert isinstance(code, str)
+    assert code.startswith("error: full.safetensors: cannot be read")
