@@ -19,7 +19,7 @@ from conftest import Clone
 from mlflow.entities import Run
 from ruamel.yaml import YAML
 
-STAGES = ["download", "preprocess", "train_full", "train_binary", "evaluate", "visualize", "report"]
+STAGES = ["download", "preprocess", "train_full", "train_binary", "evaluate", "visualize", "export", "report"]
 UP_TO_DATE = "Data and pipelines are up to date."
 
 

@@ -1,0 +1,42 @@
+"""Compare the trained 1-bit network with both engines of its packed form, on all images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bnnlib import agreement, files, models, params, runtime, tracking, weights
+from bnnlib.packed import engines
+from bnnlib.packed import format as packed_format
+from stages import DEFAULT_PARAMS, ParamsFile, run
+
+
+def main(
+    network: Path,
+    packed: Path,
+    train: Path,
+    validation: Path,
+    test: Path,
+    out: Path,
+    params_yaml: ParamsFile = DEFAULT_PARAMS,
+) -> None:
+    """Compare NETWORK and its PACKED form on TRAIN, VALIDATION and TEST; write to OUT what differs."""
+    cfg = params.load(params_yaml)
+    threads = cfg.runtime.threads
+    runtime.configure(threads, "cpu")
+    splits = {"train": train, "validation": validation, "test": test}
+    with tracking.open_run("agreement", {"runtime.threads": threads}, data=list(splits.values())) as log:
+        trained = models.restore(weights.read(network))
+        model = packed_format.decode(files.read_bytes(packed))
+        fast = engines.fast(model, threads)  # first, for the rest takes minutes
+        found = {}
+        for name, path in splits.items():
+            split = files.read_split(path)
+            log.log_dataset(path, split, name)
+            found[name] = agreement.compare_engines(trained, model, fast, split.images)
+        files.write_json(out, found)
+        log.log_artifact(out)
+        log.log_metrics(agreement.metrics(found))
+
+
+if __name__ == "__main__":
+    run(main)
