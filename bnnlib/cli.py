@@ -23,6 +23,7 @@ app = typer.Typer(
 
 Reports = Annotated[Path, typer.Option(help="The folder with the results.")]
 REPORTS = Path("reports")
+PackedFile = Annotated[Path, typer.Option(help="The packed model.", show_default="models/binary.bnn")]
 # Of the repository that this file is in: `bnn predict` is for files anywhere.
 MODEL = Path(__file__).resolve().parents[1] / "models" / "binary.bnn"
 
@@ -81,7 +82,7 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000, host: str = 
 @app.command()
 def predict(
     paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files, or folders of them.")],
-    model: Annotated[Path, typer.Option(help="The packed model.", show_default="models/binary.bnn")] = MODEL,
+    model: PackedFile = MODEL,
     top: Annotated[int, typer.Option(min=1, max=10, help="How many digits to name for each file.")] = 2,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON array, with an object for each file.")
@@ -108,7 +109,7 @@ def predict(
 @app.command()
 def export(
     target: Annotated[Literal["c", "onnx"], typer.Option("--format", help="C source, or an ONNX model.")],
-    model: Annotated[Path, typer.Option(help="The packed model.", show_default="models/binary.bnn")] = MODEL,
+    model: PackedFile = MODEL,
     out: Annotated[Path, typer.Option(file_okay=False, help="The folder to write into.")] = Path(),
 ) -> None:
     """Write the packed model as bnn_model.h and bnn_model.c (C99, no libraries), or as bnn_model.onnx."""

@@ -93,21 +93,13 @@ def logits(model: PackedModel, prepared: NDArray[np.uint8]) -> NDArray[np.float3
     return engines.best(model).logits(prepared)
 
 
-def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Softmax in float64 of logits, float32 (n, classes): each row sums to 1."""
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)  # exp of the largest is 1: no overflow
-    powers = np.exp(shifted)
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
 def rank(logits: NDArray[np.float32]) -> list[tuple[Guess, ...]]:
     """Every class of each row of logits, the likeliest first; of equals the lower digit, as argmax has it."""
     # By the logits: of two small probabilities that both round to 0 one is still the larger.
     orders = np.argsort(-logits, axis=1, kind="stable")
     return [
         tuple(Guess(int(digit), float(row[digit])) for digit in order)
-        for order, row in zip(orders, probabilities(logits), strict=True)
+        for order, row in zip(orders, reference.probabilities(logits), strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bnnlib.errors import BnnError
-from bnnlib.packed import engines
+from bnnlib.packed import engines, reference
 from bnnlib.packed import format as packed_format
 from bnnlib.packed.model import MAX_PIXEL, PackedModel
 
@@ -44,10 +44,9 @@ class Classifier:
         One row for each image: ``digit`` int64, the class of the largest logit; ``probability`` float64, its softmax.
         `PixelError` for other values, `ModelError` for other sizes. ``params``, which MLflow passes, has no effect.
         """
-        logits = self._engine.logits(_bytes(images)).astype(np.float64)  # (n, classes)
-        # Softmax of the largest alone; that of every class is in `bnnlib.predict`, which needs Pillow.
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return pd.DataFrame({"digit": logits.argmax(axis=1), "probability": 1 / powers.sum(axis=1)})
+        logits = self._engine.logits(_bytes(images))  # (n, classes)
+        shares = reference.probabilities(logits)
+        return pd.DataFrame({"digit": logits.argmax(axis=1), "probability": shares.max(axis=1)})
 
 
 def _bytes(images: NDArray[np.number]) -> NDArray[np.uint8]:

@@ -111,9 +111,7 @@ def table(summary: Summary) -> str:
     }
     width = max(map(len, figures))
     lines = [f"{name:<{width}}  {value}" for name, value in figures.items()]
-    return "\n".join(
-        [f"{summary.model}: {summary.bits} bit{'s'[: summary.bits > 1]}", "", *_aligned([HEADINGS, *rows]), "", *lines]
-    )
+    return "\n".join([f"{summary.model}: {width_in_bits}", "", *_aligned([HEADINGS, *rows]), "", *lines])
 
 
 def _output_shapes(network: ConvNet) -> dict[str, tuple[int, int, int]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bnnlib import files, mnist, sources
+from bnnlib import cli, files, mnist, sources
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -100,3 +100,20 @@ class Clone:
 def make_clone(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Callable[[str], Clone]:
     """Make a clone in a fresh folder."""
     return lambda name: Clone(tmp_path_factory.mktemp(name), environment)
+
+
+Bnn = Callable[..., tuple[int | str | None, str, str]]
+
+
+@pytest.fixture
+def bnn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bnn:
+    """Run the command in an empty folder: exit code, output, errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int | str | None, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bnn", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return caught.value.code, *capsys.readouterr()
+
+    return run

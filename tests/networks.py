@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,18 @@ def committed() -> PackedModel:
 
 
 def draw(name: str, seed: int = 0) -> tuple[PackedModel, NDArray[np.uint8]]:
-    """A network of the shape of that name with random numbers, and 40 random images for it."""
-    side, blocks, classes = SHAPES[name]
-    random = np.random.default_rng([seed, *name.encode()])
-    images = random.integers(0, 256, (40, side, side), dtype=np.uint8)
+    """A random network of the shape of that name, and 40 random images for it."""
+    return build(*SHAPES[name], [seed, *name.encode()], images=40)
+
+
+def build(
+    side: int, blocks: Sequence[tuple[int, int]], classes: int, seed: int | list[int], images: int
+) -> tuple[PackedModel, NDArray[np.uint8]]:
+    """A random network of (output channels, kernel) for each block, and random images for it.
+
+    The head's first class has a scale of 0.
+    """
+    random = np.random.default_rng(seed)
     drawn, channels, left = [], 1, side
     for outputs, kernel in blocks:
         drawn.append(_block(random, outputs, channels, kernel))
@@ -44,8 +53,9 @@ def draw(name: str, seed: int = 0) -> tuple[PackedModel, NDArray[np.uint8]]:
     weights = _bits(random, classes, channels, left, left)
     scale, offset = random.normal(size=(2, classes)).astype(np.float32)
     scale[0] = 0
-    threshold = int(random.choice([0, 1, 128, 255, 256], p=[0.05, 0.1, 0.7, 0.1, 0.05]))
-    return PackedModel(side, threshold, tuple(drawn), Head(weights, scale, offset)), images
+    threshold = int(random.choice([0, 1, 100, 128, 255, 256], p=[0.02, 0.18, 0.3, 0.3, 0.18, 0.02]))
+    model = PackedModel(side, threshold, tuple(drawn), Head(weights, scale, offset))
+    return model, random.integers(0, 256, (images, side, side), dtype=np.uint8)
 
 
 def _bits(random: np.random.Generator, *shape: int) -> NDArray[np.bool_]:
@@ -53,9 +63,10 @@ def _bits(random: np.random.Generator, *shape: int) -> NDArray[np.bool_]:
 
 
 def _block(random: np.random.Generator, outputs: int, channels: int, kernel: int) -> Block:
-    """Thresholds near the middle of what the dot products reach; the first two channels never switch."""
-    length = channels * kernel * kernel
+    """Thresholds near the middle of what the dot products reach; a fifth always, almost, almost never or never hold."""
+    length = channels * kernel**2
     spread = round(length**0.5)
-    thresholds = random.integers(-spread, spread + 1, outputs).astype(np.int32)
-    thresholds[:2] = [-length, length + 1][:outputs]
+    near = random.integers(-spread, spread + 2, outputs)
+    ends = random.choice([-length, -length + 1, length, length + 1], outputs)
+    thresholds = np.where(random.random(outputs) < 0.8, near, ends).astype(np.int32)
     return Block(_bits(random, outputs, channels, kernel, kernel), thresholds, _bits(random, outputs))

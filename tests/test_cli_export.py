@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import networks
 import pytest
+from conftest import Bnn
 
-from bnnlib import cli, onnx_export
+from bnnlib import onnx_export
 from bnnlib.packed import c_code
-
-Bnn = Callable[..., tuple[int | str | None, str]]
-
-
-@pytest.fixture
-def bnn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bnn:
-    """Run the command in an empty folder; what it exits with, and its output."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int | str | None, str]:
-        monkeypatch.setattr(sys, "argv", ["bnn", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return caught.value.code, capsys.readouterr().out
-
-    return run
 
 
 def test_export_writes_the_c_source(bnn: Bnn) -> None:
-    code, output = bnn("export", "--format", "c", "--out", "firmware")
+    code, output, _ = bnn("export", "--format", "c", "--out", "firmware")
     wanted = c_code.generate(networks.committed())
     assert {path.name: path.read_text() for path in Path("firmware").iterdir()} == wanted
     assert (code, output) == (0, "".join(f"firmware/{name}: {len(text):,} bytes\n" for name, text in wanted.items()))
@@ -51,7 +34,7 @@ def test_export_writes_the_onnx_model_of_another_file(bnn: Bnn) -> None:
 def test_export_of_no_model_ends_with_a_message(content: bytes | None, message: str, bnn: Bnn) -> None:
     if content is not None:
         Path("other.bnn").write_bytes(content)
-    code, output = bnn("export", "--format", "c", "--model", "other.bnn", "--out", "firmware")
+    code, output, _ = bnn("export", "--format", "c", "--model", "other.bnn", "--out", "firmware")
     assert isinstance(code, str)
     assert code.startswith(message)
     assert output == ""
@@ -71,7 +54,7 @@ def test_out_that_is_a_file_is_a_usage_error(bnn: Bnn) -> None:
 
 
 def test_summary_as_json(bnn: Bnn) -> None:
-    code, output = bnn("summary", "--json")
+    code, output, _ = bnn("summary", "--json")
     found = json.loads(output)
     assert code == 0
     assert list(found) == ["full", "binary"]
@@ -85,7 +68,7 @@ def test_summary_as_json(bnn: Bnn) -> None:
 
 
 def test_summary_of_one_network_as_text(bnn: Bnn) -> None:
-    code, output = bnn("summary", "--model", "binary")
+    code, output, _ = bnn("summary", "--model", "binary")
     assert code == 0
     assert output.startswith("binary: 1 bit\n")
     assert "full" not in output
@@ -93,6 +76,6 @@ def test_summary_of_one_network_as_text(bnn: Bnn) -> None:
 
 
 def test_summary_without_networks_ends_with_a_message(bnn: Bnn) -> None:
-    code, _ = bnn("summary", "--networks", ".")
+    code, *_ = bnn("summary", "--networks", ".")
     assert isinstance(code, str)
     assert code.startswith("error: full.safetensors: cannot be read")

@@ -28,24 +28,6 @@ MODEL = networks.committed()
 CHANNELS = [1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 100]
 
 
-def build(side: int, blocks: list[tuple[int, int]], classes: int, seed: int) -> tuple[PackedModel, NDArray[np.uint8]]:
-    """A random network of (channels, kernel) for each block, and 5 images for it."""
-    random = np.random.default_rng(seed)
-    layers, channels, left = [], 1, side
-    for outputs, kernel in blocks:
-        length = channels * kernel**2
-        near = random.integers(-round(length**0.5), round(length**0.5) + 2, outputs)
-        ends = random.choice([-length, -length + 1, length, length + 1], outputs)  # always, almost; almost never, never
-        thresholds = np.where(random.random(outputs) < 0.8, near, ends).astype(np.int32)
-        weights = random.random((outputs, channels, kernel, kernel)) < 0.5
-        layers.append(Block(weights, thresholds, random.random(outputs) < 0.5))
-        channels, left = outputs, left - kernel + 1
-    scale, offset = random.normal(size=(2, classes)).astype(np.float32)
-    head = Head(random.random((classes, channels, left, left)) < 0.5, scale, offset)
-    threshold = int(random.choice([0, 1, 100, 128, 255, 256], p=[0.02, 0.18, 0.3, 0.3, 0.18, 0.02]))
-    return PackedModel(side, threshold, tuple(layers), head), random.integers(0, 256, (5, side, side), np.uint8)
-
-
 def all_different(side: int, channels: int, kernel: int) -> tuple[PackedModel, NDArray[np.uint8]]:
     """A network in which every bit of every window differs from the weights: the largest counts there can be."""
     always = np.full(channels, -((side - kernel + 1) ** 2), np.int32)
@@ -104,7 +86,7 @@ def shapes(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], int]:
 @example((3, [(481, 1), (5, 2)], 2), 0)
 @example((8, [(224, 1), (5, 3)], 2), 0)
 def test_random_networks(shape: tuple[int, list[tuple[int, int]], int], seed: int) -> None:
-    check(*build(*shape, seed))
+    check(*networks.build(*shape, seed, images=5))
 
 
 @pytest.mark.parametrize("name", networks.SHAPES)

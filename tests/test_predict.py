@@ -9,19 +9,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import networks
 import numpy as np
 import pytest
+from conftest import Bnn
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from numpy.typing import NDArray
 from PIL import Image
 
-from bnnlib import cli, images, mnist, predict
+from bnnlib import images, mnist, predict
 from bnnlib.packed import format as packed_format
 from bnnlib.packed import reference
 from bnnlib.packed.model import PackedModel
@@ -40,19 +42,19 @@ def model() -> PackedModel:
 
 def test_probabilities_of_hand_worked_logits() -> None:
     logits = np.log(np.array([[1, 2, 5], [8, 1, 1]], np.float32))
-    found = predict.probabilities(logits)
+    found = reference.probabilities(logits)
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, [[1 / 8, 2 / 8, 5 / 8], [8 / 10, 1 / 10, 1 / 10]], rtol=3e-7)  # float32's logs
 
 
 def test_large_logits_do_not_overflow() -> None:
     logits = np.array([[3e38, 0, -3e38], [-3e38, -3e38, -3e38]], np.float32)
-    assert predict.probabilities(logits).tolist() == [[1, 0, 0], [1 / 3, 1 / 3, 1 / 3]]
+    assert reference.probabilities(logits).tolist() == [[1, 0, 0], [1 / 3, 1 / 3, 1 / 3]]
 
 
 @given(st_numpy.arrays(np.float32, (4, 10), elements=st.floats(-1e4, 1e4, width=32)))
 def test_probabilities_sum_to_one_and_ranks_follow_argmax(logits: NDArray[np.float32]) -> None:
-    np.testing.assert_allclose(predict.probabilities(logits).sum(axis=1), 1, rtol=1e-14)  # ten roundings of 1.1e-16
+    np.testing.assert_allclose(reference.probabilities(logits).sum(axis=1), 1, rtol=1e-14)  # ten roundings of 1.1e-16
     for ranking, row in zip(predict.rank(logits), logits, strict=True):
         assert ranking[0].digit == int(row.argmax())
         assert [float(row[guess.digit]) for guess in ranking] == sorted(map(float, row), reverse=True)
@@ -201,21 +203,11 @@ def test_records_for_programs() -> None:
 
 # The command.
 
-Bnn = Callable[..., tuple[int | str | None, str, str]]
-
 
 @pytest.fixture
-def bnn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bnn:
-    """Run the command far from the repository; gives exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int | str | None, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bnn", "predict", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return caught.value.code, *capsys.readouterr()
-
-    return run
+def bnn(bnn: Bnn) -> Bnn:
+    """Run the command far from the repository: exit code, output, errors."""
+    return partial(bnn, "predict")
 
 
 @pytest.fixture

@@ -226,22 +226,14 @@ def _kernels(model: PackedModel) -> list[NDArray[np.uint32]]:
     return [*(kernel_words(block.weights) for block in model.blocks), kernel_words(model.head.weights)]
 
 
-def _sides(model: PackedModel) -> list[int]:
-    """Side of the image and of each block's output, in pixels."""
-    sides = [model.side]
-    for block in model.blocks:
-        sides.append(sides[-1] - block.weights.shape[2] + 1)
-    return sides
-
-
 def _map_words(model: PackedModel) -> list[int]:
     """Words that the input and each block's output take."""
     channels = [1, *(len(block.weights) for block in model.blocks)]
-    return [-(-side * side * depth // WORD_BITS) for side, depth in zip(_sides(model), channels, strict=True)]
+    return [-(-side * side * depth // WORD_BITS) for side, depth in zip(model.sides(), channels, strict=True)]
 
 
 def _tables(model: PackedModel) -> str:
-    sides = _sides(model)
+    sides = model.sides()
     parts = [f"#define INPUT_THRESHOLD {model.input_threshold}\n"]
     for i, block in enumerate(model.blocks):
         parts += [

@@ -68,6 +68,13 @@ class PackedModel:
         """All layers, the head last."""
         return [*self.blocks, self.head]
 
+    def sides(self) -> list[int]:
+        """Side of each layer's input, in pixels, the head's last: a valid convolution leaves side - kernel + 1."""
+        sides = [self.side]
+        for block in self.blocks:
+            sides.append(sides[-1] - block.weights.shape[2] + 1)
+        return sides
+
 
 class Shape(NamedTuple):
     """Sizes of one layer: its weights are (out_channels, in_channels, kernel, kernel)."""

@@ -72,19 +72,18 @@ def lay_out(model: PackedModel, lanes: int, tile: int) -> Plan:
     `ModelError` for a model that is too large or does not hold together.
     """
     packed.check(model)
-    side = model.side
-    plane_size = _round_up(side * side, lanes)
-    planes, pieces = _planes(model.layers()[0].weights, side, plane_size)
+    plane_size = _round_up(model.side**2, lanes)
+    planes, pieces = _planes(model.layers()[0].weights, model.side, plane_size)
     # The engine reads planes in whole vectors, and up to the rows and columns of a word ahead.
     source, target, stride = 0, (len(planes) + 1) * plane_size + WORD + lanes, 1
     layers: list[Layer] = []
-    for layer in model.layers():
+    for layer, side in zip(model.layers(), model.sides(), strict=True):
         if layers:
             pieces = list(_taps(layer.weights, side))
         starts = source + _starts(side, layer.weights.shape[2], stride)
         starts = np.pad(starts, (0, -len(starts) % tile), mode="edge")  # the last tile repeats the last pixel
         layers.append(_layer(layer, pieces, starts, target, lanes))
-        side, source, stride = side - layer.weights.shape[2] + 1, target, layers[-1].stride
+        source, stride = target, layers[-1].stride
         target += len(starts) * stride
     joined = {name: np.concatenate([getattr(layer, name).ravel() for layer in layers]) for name in JOINED}
     return Plan(np.array(planes, PLANE), _table(layers), **joined, size=target)

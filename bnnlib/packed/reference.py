@@ -33,6 +33,14 @@ def affine(head: Head, dots: NDArray[np.int32]) -> NDArray[np.float32]:
     return scaled + head.offset
 
 
+def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Softmax in float64 of logits, float32 (n, classes): each row sums to 1."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True)  # exp of the largest is 1: no overflow
+    powers = np.exp(shifted)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
 class Engine:
     """The reference with the interface of the fast engine."""
 
@@ -78,9 +86,8 @@ def _values(bits: NDArray[np.bool_]) -> NDArray[np.int32]:
 
 def _chunk(model: PackedModel) -> int:
     """Images whose maps stay below `CHUNK_BYTES`: of one layer the input, the sums and the products to be added."""
-    largest, channels, side = 0, 1, model.side
-    for layer in model.layers():
-        left = side - layer.weights.shape[2] + 1
-        largest = max(largest, channels * side**2 + 2 * len(layer.weights) * left**2)
-        channels, side = len(layer.weights), left
+    largest = 0
+    for layer, side, left in zip(model.layers(), model.sides(), [*model.sides()[1:], 1], strict=True):
+        outputs, channels = layer.weights.shape[:2]
+        largest = max(largest, channels * side**2 + 2 * outputs * left**2)
     return max(1, CHUNK_BYTES // (largest * np.dtype(np.int32).itemsize))
