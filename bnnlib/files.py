@@ -11,13 +11,15 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from bnnlib.errors import BnnError
 from bnnlib.mnist import Split
+
+if TYPE_CHECKING:  # slow to import: a program that reads no table does without
+    import pandas as pd
 
 
 class FileError(BnnError):
@@ -79,12 +81,16 @@ def read_json(path: Path) -> Any:
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, object]] | pd.DataFrame) -> None:
     """Write a table with a header; floats in the shortest form that reads back the same."""
+    import pandas as pd
+
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     write_text(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
 def read_csv(path: Path) -> pd.DataFrame:
     """Read a table with a header."""
+    import pandas as pd
+
     try:
         return pd.read_csv(io.BytesIO(read_bytes(path)))
     except ValueError as error:

@@ -125,7 +125,7 @@ def _output_shapes(network: ConvNet) -> dict[str, tuple[int, int, int]]:
 
         return layer.register_forward_hook(note)
 
-    handles = [watch(name, m) for name, m in network.named_modules() if isinstance(m, models.NormedConvolution)]
+    handles = [watch(name, layer) for name, layer in network.named_layers()]
     with torch.inference_mode():
         network(torch.zeros(1, mnist.SIDE, mnist.SIDE, dtype=torch.uint8))
     for handle in handles:

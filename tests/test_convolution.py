@@ -14,7 +14,9 @@ from bnnlib.convolution import convolve, convolve_fast
 # side, kernel, in channels, out channels, images: the network's four layers, then every road with other sizes
 LAYERS = [(28, 9, 1, 32, 3), (20, 9, 32, 16, 3), (12, 9, 16, 8, 3), (4, 4, 8, 10, 3)]
 OTHERS = [
-    (5, 3, 1, 2, 4),  # one channel
+    (5, 3, 1, 2, 4),  # one channel, one pixel a patch
+    (8, 3, 1, 2, 4),  # two
+    (10, 3, 1, 2, 4),  # four
     (1, 1, 3, 2, 5),  # one pixel
     (6, 1, 2, 3, 1),  # a kernel of one tap, an even side
     (7, 2, 2, 3, 4),  # an odd side has no middle frequency
