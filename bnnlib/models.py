@@ -47,11 +47,10 @@ class NormedConvolution(nn.Module):
         self.norm = nn.BatchNorm1d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve and normalise; on a CPU by the fast road in training, and wherever it is exact."""
+        """Convolve and normalise."""
         weight = quantizers.quantize_weight(self.weight, self.bits) if self.latent else self.weight
-        integers = self.bits == 1
-        if x.device.type == "cpu" and (self.training or integers):
-            y = convolution.convolve_fast(x, weight, integers=integers)
+        if x.device.type == "cpu":
+            y = convolution.convolve_fast(x, weight, integers=self.bits == 1)
         else:
             y = convolution.convolve(x, weight)
         flat = y.flatten(0, 1)  # (pixels, channels, images), contiguous, which the next layer wants
@@ -65,12 +64,15 @@ class ConvNet(nn.Module):
     """uint8 images (n, 28, 28) -> float32 logits (n, 10).
 
     ``latent``: weights are real-valued and quantized in each forward pass (training). Otherwise they hold the
-    quantized values themselves, as `restore` fills them in.
+    quantized values themselves, as `restore` fills them in. ``surrogate``: gradient of the sign of activations, one of
+    `quantizers.SURROGATES`; ``progress``, 0 to 1, is what the training sets for it.
     """
 
-    def __init__(self, bits: int, *, latent: bool = True) -> None:
+    def __init__(self, bits: int, *, latent: bool = True, surrogate: str = "ste") -> None:
         super().__init__()
         self.bits = bits
+        self.surrogate = surrogate
+        self.progress = 0.0
         pairs = zip((1, *BLOCK_CHANNELS), BLOCK_CHANNELS, strict=False)
         self.blocks = nn.ModuleList(NormedConvolution(i, o, BLOCK_KERNEL, bits, latent=latent) for i, o in pairs)
         self.head = NormedConvolution(BLOCK_CHANNELS[-1], mnist.CLASSES, HEAD_KERNEL, bits, latent=latent)
@@ -79,12 +81,16 @@ class ConvNet(nn.Module):
         """Compute the logits of a batch."""
         x = prepare(images, self.bits).permute(1, 2, 0)[:, :, None].contiguous()  # (height, width, 1, n)
         for block in self.blocks:
-            x = quantizers.quantize_activation(block(x), self.bits)
+            x = quantizers.quantize_activation(block(x), self.bits, self.surrogate, self.progress)
         return self.head(x)[0, 0].t()  # (n, 10)
+
+    def named_layers(self) -> list[tuple[str, NormedConvolution]]:
+        """The four convolutions, first to last, each with the name that its tensors bear."""
+        return [(name, layer) for name, layer in self.named_modules() if isinstance(layer, NormedConvolution)]
 
     def layers(self) -> list[NormedConvolution]:
         """The four convolutions, first to last."""
-        return [*self.blocks, self.head]
+        return [layer for _, layer in self.named_layers()]
 
 
 def affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
@@ -119,9 +125,9 @@ def publish(model: ConvNet, epoch: int) -> Published:
     float16 for 16 bits, else float32.
     """
     real = torch.float16 if model.bits == quantizers.HALF_BITS else torch.float32
-    _check_finite({f"{name}.weight": layer.weight for name, layer in _named_layers(model)}, epoch)
+    _check_finite({f"{name}.weight": layer.weight for name, layer in model.named_layers()}, epoch)
     tensors = {}
-    for name, layer in _named_layers(model):
+    for name, layer in model.named_layers():
         tensors[f"{name}.weight"] = _stored_weight(layer.weight.detach(), model.bits)
         for part in NORM_STATE:
             tensors[f"{name}.norm.{part}"] = getattr(layer.norm, part).detach().to(real).clone()
@@ -139,7 +145,7 @@ def restore(published: Published) -> ConvNet:
     """The published network, ready to predict (evaluation mode)."""
     model = ConvNet(published.bits, latent=False)
     state = model.state_dict()
-    for name, _ in _named_layers(model):
+    for name, _ in model.named_layers():
         stored = published.tensors[f"{name}.weight"]
         coded = published.bits < quantizers.HALF_BITS
         state[f"{name}.weight"] = quantizers.code_values(stored, published.bits) if coded else stored.float()
@@ -163,11 +169,6 @@ def weight_count(model: ConvNet) -> int:
 def weight_bytes(model: ConvNet) -> int:
     """Bytes that the weights take at their bit width, without batch norm: number of weights * bits / 8."""
     return weight_count(model) * model.bits // 8
-
-
-def _named_layers(model: ConvNet) -> list[tuple[str, NormedConvolution]]:
-    names = [*(f"blocks.{i}" for i in range(len(model.blocks))), "head"]
-    return list(zip(names, model.layers(), strict=True))
 
 
 def _stored_weight(weight: Tensor, bits: int) -> Tensor:

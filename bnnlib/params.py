@@ -18,6 +18,7 @@ Variant = Literal["full", "binary"]
 Bits = Literal[1, 2, 4, 8, 16, 32]
 BITS: tuple[int, ...] = get_args(Bits)
 FULL_BITS = 16
+Surrogate = Literal["ste", "approx", "swish", "annealed"]
 
 
 class ParamsError(BnnError):
@@ -64,16 +65,21 @@ class Train(_Section):
 
 
 class Recipe(_Section):
-    """How one variant is trained. ``shift``: random moves of the training images, pixels each way."""
+    """How one variant is trained. ``shift``: random moves of the training images, pixels each way.
+
+    ``max_epochs``: bound of train.epochs for this variant, None for no bound.
+    """
 
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     shift: Annotated[int, Field(ge=0, le=8)]
+    max_epochs: Annotated[int, Field(ge=1, le=10_000)] | None
 
 
 class BinaryRecipe(Recipe):
-    """``latent_clip``: bound of the latent weights of a 1-bit network; wider ones are not clipped."""
+    """At 1 bit only: gradient of the activations' sign (`quantizers.SURROGATES`), bound of the latent weights."""
 
+    surrogate: Surrogate
     latent_clip: Annotated[float, Field(gt=0, le=100)]
 
 
@@ -100,6 +106,7 @@ class Training(_Section):
     runtime: Runtime
     train: Train
     recipe: Recipe
+    surrogate: Surrogate | None
     latent_clip: float | None
 
 
@@ -118,14 +125,18 @@ class Params(_Section):
     def training(self, variant: Variant) -> Training:
         """The parameters of one variant: `full` is always 16 bits wide, `binary` is model.bits wide."""
         full = variant == "full"
+        signs = not full and self.model.bits == 1
+        recipe = self.full if full else self.binary
+        epochs = min(self.train.epochs, recipe.max_epochs or self.train.epochs)
         return Training(
             variant=variant,
             bits=FULL_BITS if full else self.model.bits,
             seed=self.seed,
             runtime=self.runtime,
-            train=self.train,
-            recipe=self.full if full else self.binary,
-            latent_clip=self.binary.latent_clip if not full and self.model.bits == 1 else None,
+            train=self.train.model_copy(update={"epochs": epochs}),
+            recipe=recipe,
+            surrogate=self.binary.surrogate if signs else None,
+            latent_clip=self.binary.latent_clip if signs else None,
         )
 
 

@@ -6,6 +6,7 @@ and returns float32 tensors of one shape; the values of ``y`` lie on the grid th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 HALF_BITS = 16
 FLOAT_BITS = 32
 ABOVE_ONE = 1 + 2**-23  # the next float32 after 1
+SWISH_BETA = 5.0
+SWISH_END = 80.0
 
 
 def signs(x: Tensor) -> Tensor:
@@ -21,24 +24,72 @@ def signs(x: Tensor) -> Tensor:
     return torch.ge(x, 0, out=torch.empty_like(x)).mul_(2).sub_(1)  # by way of a bool tensor it takes ten times as long
 
 
-class _SteSign(torch.autograd.Function):
+def ste_gradient(g: Tensor, x: Tensor, _progress: float) -> Tensor:
+    """Straight-through estimator, clipped (BinaryNet, arXiv:1602.02830): the slope of clip(x, -1, 1).
+
+    dx = g where abs(x) <= 1, else 0.
+    """
+    return torch.ops.aten.hardtanh_backward(g, x, -ABOVE_ONE, ABOVE_ONE)  # 0 at and beyond its bounds
+
+
+def approx_gradient(g: Tensor, x: Tensor, _progress: float) -> Tensor:
+    """ApproxSign (Bi-Real Net, arXiv:1808.00278): the slope of a parabola on each side of 0.
+
+    dx = g * (2 - 2 abs(x)) where abs(x) <= 1, else 0.
+    """
+    return x.abs().mul_(-2).add_(2).clamp_(min=0).mul_(g)
+
+
+def swish_gradient(g: Tensor, x: Tensor, _progress: float) -> Tensor:
+    """SwishSign (BNN+, arXiv:1812.11800), beta = 5: slope 5 at 0, below 0 from abs(x) = 0.48 on.
+
+    dx = g * beta * (2 - beta x tanh(beta x / 2)) / (1 + cosh(beta x)).
+    """
+    b = (x * SWISH_BETA).clamp_(-SWISH_END, SWISH_END)  # the slope is 0 in float32 long before cosh overflows
+    return (2 - b * torch.tanh(b / 2)).mul_(SWISH_BETA).div_(1 + torch.cosh(b)).mul_(g)
+
+
+def annealed_gradient(g: Tensor, x: Tensor, progress: float) -> Tensor:
+    """Temperature-scheduled tanh (the error decay estimator of IR-Net, arXiv:1909.10788).
+
+    dx = g * k t (1 - tanh(t x)**2), t = 0.1 * 100**progress, k = max(1 / t, 1): wide at the start of the training, with
+    a slope of 1 at 0, ever closer to sign's own slope towards its end (t = 10).
+    """
+    t = 0.1 * 100**progress
+    k = max(1 / t, 1.0)
+    return torch.tanh(x * t).square_().neg_().add_(1).mul_(k * t).mul_(g)
+
+
+# What stands in for sign's slope, which is 0 almost everywhere: (g, x, share of the training that is done) -> dx.
+# Export and prediction know nothing of it: the forward pass is the same.
+SURROGATES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "ste": ste_gradient,
+    "approx": approx_gradient,
+    "swish": swish_gradient,
+    "annealed": annealed_gradient,
+}
+
+
+class _Sign(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, surrogate: str, progress: float) -> Tensor:
         ctx.save_for_backward(x)
+        ctx.surrogate, ctx.progress = surrogate, progress
         return signs(x)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(grads[0], x, -ABOVE_ONE, ABOVE_ONE)  # 0 at and beyond its bounds
+        return SURROGATES[ctx.surrogate](grads[0], x, ctx.progress), None, None
 
 
-def ste_sign(x: Tensor) -> Tensor:
-    """Sign with the straight-through estimator (BinaryNet, arXiv:1602.02830).
+def sign(x: Tensor, surrogate: str, progress: float = 0.0) -> Tensor:
+    """Sign with a surrogate gradient.
 
-    Forward: y = +1 where x >= 0, else -1. Backward: dx = g where abs(x) <= 1, else 0 (the slope of clip(x, -1, 1)).
+    Forward: y = +1 where x >= 0, else -1. Backward: that of ``SURROGATES[surrogate]``. ``progress``: share of the
+    training that is done, 0 to 1, which the temperature-scheduled surrogate follows.
     """
-    return _SteSign.apply(x)
+    return _Sign.apply(x, surrogate, progress)
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -112,16 +163,19 @@ def dorefa_activation(x: Tensor, bits: int) -> Tensor:
 def quantize_weight(w: Tensor, bits: int) -> Tensor:
     """The weights that the forward pass uses, of a given width (1 to 8, 16 or 32 bits), differentiable in ``w``."""
     if bits == 1:
-        return ste_sign(w)
+        return sign(w, "ste")  # latent weights are clipped to where its slope is 1
     if bits == HALF_BITS:
         return half(w)
     return w if bits == FLOAT_BITS else dorefa_weight(w, bits)
 
 
-def quantize_activation(x: Tensor, bits: int) -> Tensor:
-    """Nonlinearity and quantizer of a hidden layer: sign (1 bit), DoReFa (2 to 8), ReLU in half (16) or float (32)."""
+def quantize_activation(x: Tensor, bits: int, surrogate: str = "ste", progress: float = 0.0) -> Tensor:
+    """Nonlinearity and quantizer of a hidden layer: sign (1 bit), DoReFa (2 to 8), ReLU in half (16) or float (32).
+
+    ``surrogate`` and ``progress`` are those of `sign`.
+    """
     if bits == 1:
-        return ste_sign(x)
+        return sign(x, surrogate, progress)
     if bits < HALF_BITS:
         return dorefa_activation(x, bits)
     x = torch.relu(x)

@@ -59,7 +59,7 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     device, recipe, epochs, batch_size = cfg.runtime.device, cfg.recipe, cfg.train.epochs, cfg.train.batch_size
     images, labels = evaluation.tensors(train, device)
     held_out = evaluation.tensors(validation, device)
-    model = ConvNet(cfg.bits).to(device)
+    model = ConvNet(cfg.bits, surrogate=cfg.surrogate or "ste").to(device)
     optimizer = torch.optim.Adam(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate, fused=True)
     steps = batches.count(len(images), batch_size)
     schedule = OneCycleLR(optimizer, max_lr=recipe.learning_rate, epochs=epochs, steps_per_epoch=steps)
@@ -67,7 +67,8 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
         signs_before = _weight_signs(model)
         model.train()
         met = _Met.nothing(len(images), steps, device)
-        for batch in batches.shuffled(images, labels, batch_size, recipe.shift, order):
+        for step, batch in enumerate(batches.shuffled(images, labels, batch_size, recipe.shift, order)):
+            model.progress = (epoch - 1 + step / steps) / epochs
             met.add(*_step(model, optimizer, batch, cfg.latent_clip), batch[1])
             learning_rate = float(schedule.get_last_lr()[0])
             schedule.step()

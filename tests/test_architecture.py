@@ -120,15 +120,27 @@ def read_by(stage: str) -> set[str]:
     return {chain.removeprefix("cfg.") for chain in chains if chain.startswith("cfg.")}
 
 
+# Another value of a parameter where one more, or half, will not do; None: there is only one data set so far.
+OTHERS = {
+    "device": "cuda",
+    "bits": 4,
+    "name": None,
+    "limit": 300,
+    "epochs": 1,
+    "max_epochs": 1,
+    "surrogate": "approx",
+}
+
+
 def leaves_that_matter(variant: Any) -> set[str]:
     """The parameters that change what a training is given, found by changing one at a time."""
     committed = params.load(ROOT / "params.yaml").model_dump()
     before = params.parse(committed, "committed").training(variant)
     found = set()
     for leaf, value in params.flatten(committed).items():
-        other = {"device": "cuda", "bits": 4, "name": None, "limit": 300}.get(leaf.split(".")[-1], value)
+        other = OTHERS.get(leaf.split(".")[-1], value)
         if other is None:
-            continue  # only one data set so far
+            continue
         if other == value:
             other = value + 1 if isinstance(value, int) else value / 2 + 0.01
         *path, last = leaf.split(".")

@@ -19,8 +19,15 @@ GOOD: dict[str, Any] = {
     "data": {"name": "mnist", "validation_fraction": 0.2, "limit": None},
     "model": {"bits": 1},
     "train": {"epochs": 3, "batch_size": 100},
-    "full": {"learning_rate": 0.003, "weight_decay": 0.0001, "shift": 2},
-    "binary": {"learning_rate": 0.005, "weight_decay": 0.0, "shift": 0, "latent_clip": 1.0},
+    "full": {"learning_rate": 0.003, "weight_decay": 0.0001, "shift": 2, "max_epochs": 2},
+    "binary": {
+        "learning_rate": 0.005,
+        "weight_decay": 0.0,
+        "shift": 0,
+        "max_epochs": None,
+        "surrogate": "ste",
+        "latent_clip": 1.0,
+    },
     "thresholds": {"full": {"macro_f1": 0.99, "loss": 0.02}, "binary": {"macro_f1": 0.98, "loss": 0.05}},
 }
 MISSING = object()
@@ -64,11 +71,12 @@ THREADS = "a whole number from 1 to 256"
 RATE = "a number above 0 to 1"
 LIMIT = "a whole number from 200 to 60000, or null"
 TEXT = " (this is text: write the number without quotes)"
+RECIPE = "learning_rate, weight_decay, shift, max_epochs"
 ONE_FAULT: list[tuple[str, Any, str]] = [
     ("train.epoch", 3, "train.epoch: unknown parameter; did you mean epochs?"),
     ("train.zzz", 3, "train.zzz: unknown parameter; known here: epochs, batch_size"),
     ("thresholds.full.los", 3, "thresholds.full.los: unknown parameter; did you mean loss?"),
-    ("full.latent_clip", 1.0, "full.latent_clip: unknown parameter; known here: learning_rate, weight_decay, shift"),
+    ("full.latent_clip", 1.0, f"full.latent_clip: unknown parameter; known here: {RECIPE}"),
     ("runtimes", {}, "runtimes: unknown parameter; did you mean runtime?"),
     ("seed", MISSING, "seed: missing; allowed: a whole number from 0 below 4294967296"),
     ("data.limit", MISSING, f"data.limit: missing; allowed: {LIMIT}"),
@@ -222,6 +230,13 @@ def test_training_of_a_variant(variant: params.Variant, bits: int, width: int, c
     training = params.parse(changed(("model.bits", bits)), "params.yaml").training(variant)
     assert (training.variant, training.bits, training.latent_clip, training.seed) == (variant, width, clip, 7)
     assert training.recipe.learning_rate == GOOD[variant]["learning_rate"]
+
+
+@pytest.mark.parametrize(("epochs", "full", "binary"), [(1, 1, 1), (2, 2, 2), (3, 2, 3)])
+def test_max_epochs_bounds_the_epochs_of_its_variant(epochs: int, full: int, binary: int) -> None:
+    loaded = params.parse(changed(("train.epochs", epochs)), "params.yaml")
+    assert (loaded.training("full").train.epochs, loaded.training("binary").train.epochs) == (full, binary)
+    assert loaded.training("full").train.batch_size == GOOD["train"]["batch_size"]
 
 
 def test_flatten_joins_names_with_dots() -> None:

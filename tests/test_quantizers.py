@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
-from bnnlib import quantizers
+from bnnlib import params, quantizers
 
 UPSTREAM = 3.0
 EPS = 2.0**-23  # the step of float32 above 1
@@ -52,7 +53,7 @@ SIGN = [
 ]
 
 
-@pytest.mark.parametrize("function", [quantizers.ste_sign, lambda x: quantizers.quantize_weight(x, 1)])
+@pytest.mark.parametrize("function", [lambda x: quantizers.sign(x, "ste"), lambda x: quantizers.quantize_weight(x, 1)])
 def test_sign(function: Callable[[Tensor], Tensor]) -> None:
     x, signs, slopes = map(list, zip(*SIGN, strict=True))
     y, gradient = run(function, x)
@@ -60,6 +61,67 @@ def test_sign(function: Callable[[Tensor], Tensor]) -> None:
     assert gradient == [UPSTREAM * slope for slope in slopes]
     assert quantizers.signs(torch.tensor(x)).tolist() == signs
     assert quantizers.sign_codes(torch.tensor(x)).tolist() == [(sign + 1) // 2 for sign in signs]
+
+
+# x, slope of ApproxSign: 2 - 2 abs(x) inside [-1, 1]
+APPROX = [(-INF, 0), (-1.5, 0), (-1 - EPS, 0), (-1.0, 0), (-0.75, 0.5), (-0.0, 2), (0.0, 2), (0.25, 1.5), (1.0, 0)]
+APPROX += [(1 + EPS, 0), (1.5, 0), (INF, 0)]
+
+
+def test_slope_of_approx_sign() -> None:
+    y, gradient = run(lambda x: quantizers.sign(x, "approx", 0.5), [x for x, _ in APPROX])
+    assert y.tolist() == [1 if x >= 0 else -1 for x, _ in APPROX]
+    assert gradient == [UPSTREAM * slope for _, slope in APPROX]
+
+
+# x = b / 5, slope 5 (2 - b tanh(b / 2)) / (1 + cosh(b)). For b = ln 4 the tanh is 3/5 and the cosh 17/8, for b = ln 9
+# they are 4/5 and 41/9; the slope is zero where b tanh(b / 2) = 2.
+SWISH = [
+    (0.0, 5.0),
+    (-0.0, 5.0),
+    (math.log(4) / 5, 5 * (2 - 0.6 * math.log(4)) / (1 + 17 / 8)),
+    (math.log(9) / 5, 5 * (2 - 0.8 * math.log(9)) / (1 + 41 / 9)),
+    (2.3993572805 / 5, 0.0),
+    (20.0, 0.0),
+    (1e30, 0.0),
+]
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_slope_of_swish_sign(side: int) -> None:
+    y, gradient = run(lambda x: quantizers.sign(x, "swish", 0.5), [side * x for x, _ in SWISH])
+    assert y.tolist() == [1 if side * x >= 0 else -1 for x, _ in SWISH]
+    assert gradient == pytest.approx([UPSTREAM * slope for _, slope in SWISH], rel=1e-5, abs=1e-6)  # some float32 steps
+
+
+# progress, x, slope: t is 0.1, 1, 10 and k t is 1, 1, 10; tanh(ln 2) = 3/5, so the slope there is 16/25 of k t.
+ANNEALED = [
+    (0.0, 0.0, 1.0),
+    (0.0, 10 * math.log(2), 0.64),
+    (0.5, 0.0, 1.0),
+    (0.5, math.log(2), 0.64),
+    (1.0, 0.0, 10.0),
+    (1.0, math.log(2) / 10, 6.4),
+    (1.0, 5.0, 0.0),
+]
+
+
+@pytest.mark.parametrize(("progress", "x", "slope"), ANNEALED)
+@pytest.mark.parametrize("side", [1, -1])
+def test_slope_of_the_temperature_scheduled_surrogate(side: int, progress: float, x: float, slope: float) -> None:
+    _, gradient = run(lambda value: quantizers.sign(value, "annealed", progress), [side * x])
+    assert gradient == pytest.approx([UPSTREAM * slope], rel=1e-5)
+
+
+def test_the_parameter_names_every_surrogate() -> None:
+    assert get_args(params.Surrogate) == tuple(quantizers.SURROGATES)
+
+
+@pytest.mark.parametrize("surrogate", quantizers.SURROGATES)
+def test_activations_follow_the_surrogate(surrogate: str) -> None:
+    values = [-0.5, 0.25, 0.75]
+    expected = run(lambda x: quantizers.sign(x, surrogate, 0.7), values)[1]
+    assert run(lambda x: quantizers.quantize_activation(x, 1, surrogate, 0.7), values)[1] == expected
 
 
 # x, the nearest half value; the slope is 1 everywhere. Halves have 10 bits after the point: steps of 2**-10 above 1,

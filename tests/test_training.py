@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bnnlib import batches, evaluation, models, training
+from bnnlib import batches, evaluation, models, quantizers, training
 from bnnlib.metrics import Scores
 from bnnlib.mnist import Split
 from bnnlib.models import ConvNet, NonFiniteError, Published
@@ -40,7 +40,8 @@ def config(bits: int, **changes: Any) -> Training:
         "seed": 0,
         "runtime": Runtime(device="cpu", threads=2),
         "train": Train(epochs=2, batch_size=32),
-        "recipe": Recipe(learning_rate=0.01, weight_decay=0.0001, shift=1),
+        "recipe": Recipe(learning_rate=0.01, weight_decay=0.0001, shift=1, max_epochs=None),
+        "surrogate": "ste" if bits == 1 else None,
         "latent_clip": 0.5 if bits == 1 else None,
     }
     return Training(**{**values, **changes})
@@ -143,6 +144,19 @@ def test_latent_weights_of_one_bit_stay_within_the_clip(monkeypatch: pytest.Monk
     fitted(1, latent_clip=0.5)
     assert len(watch.largest) == 2 * 4
     assert watch.largest == [0.5] * 8  # some weight meets the bound in each step, so the clip was needed
+
+
+def test_the_surrogate_of_the_recipe_is_told_how_far_the_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    met = []
+
+    def watched(g: Tensor, x: Tensor, progress: float) -> Tensor:
+        met.append(progress)
+        return quantizers.ste_gradient(g, x, progress)
+
+    monkeypatch.setitem(quantizers.SURROGATES, "annealed", watched)
+    fitted(1, surrogate="annealed")
+    steps = [step / 8 for step in range(8)]  # two epochs of four steps
+    assert met == [progress for progress in steps for _ in range(3)]  # three activations a step; the weights keep "ste"
 
 
 def test_without_a_clip_they_grow(monkeypatch: pytest.MonkeyPatch) -> None:
