@@ -16,7 +16,7 @@ from bnnlib.errors import BnnError
 # Each command imports what it needs itself: pandas alone takes longer than a whole `bnn predict`.
 
 app = typer.Typer(
-    help="Tools around the study: check its results, write its README, look at its logbook, name digits.",
+    help="Tools around the study: check its results, write its README, look at its logbook, name digits, train a grid.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -125,6 +125,37 @@ def export(
     for name, content in contents.items():
         files.write_bytes(out / name, content)
         typer.echo(f"{out / name}: {len(content):,} bytes")
+
+
+@app.command()
+def sweep(
+    seeds: Annotated[str | None, typer.Option(help="Seeds of the trainings, as 0,1,2.")] = None,
+    bits: Annotated[str | None, typer.Option(help="Bit widths, as 1,16.")] = None,
+    surrogates: Annotated[str | None, typer.Option(help="Surrogate gradients at 1 bit, as ste,approx.")] = None,
+    datasets: Annotated[str | None, typer.Option(help="Names of data sets.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of each training, instead of train.epochs.")] = None,
+    out: Annotated[Path, typer.Option(help="The table; a row for each run, its epochs in a file beside it.")] = REPORTS
+    / "sweep.csv",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes on this machine.", show_default="cores")] = None,
+    backend: Annotated[Literal["loky", "dask"], typer.Option(help="Processes here, or a Dask cluster.")] = "loky",
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The cluster's scheduler.")] = None,
+    data: Annotated[Path, typer.Option(help="The folder with the manifests of the data, and raw/.")] = Path("data"),
+    params_yaml: Annotated[Path, typer.Option()] = Path("params.yaml"),
+) -> None:
+    """Train a grid of networks by params.yaml; what is left out keeps the value there.
+
+    Each result is stored at once: after an interruption the same command goes on from there, and a larger grid adds
+    what is missing.
+    """
+    from bnnlib import params, sweep, sweep_engine, sweeping
+
+    texts = {"seeds": seeds, "bits": bits, "surrogates": surrogates, "datasets": datasets}
+    axes: dict[str, list[int | str]] = {axis: sweep.values(text) for axis, text in texts.items() if text is not None}
+    if epochs is not None:
+        axes["epochs"] = [epochs]
+    engine = sweep_engine.Engine(backend, jobs, scheduler)
+    for line in sweeping.perform(params.load(params_yaml), axes, data, out, engine):
+        typer.echo(line)
 
 
 @app.command()

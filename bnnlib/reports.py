@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bnnlib import metrics
+from bnnlib import evaluation, metrics
 from bnnlib.evaluation import Evaluation
+from bnnlib.mnist import Split
+from bnnlib.models import ConvNet
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class Result:
     weights: int
     weight_bytes: int
     file_bytes: int
+
+
+def held_out(model: ConvNet, splits: Mapping[str, Split], device: str) -> dict[str, Evaluation]:
+    """Evaluate a network that has been chosen on held-out sets by name: the only way to scores of test images."""
+    return {name: evaluation.evaluate(model, *evaluation.tensors(split, device)) for name, split in splits.items()}
 
 
 def metrics_object(results: Mapping[str, Result]) -> dict[str, Any]:

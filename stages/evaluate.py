@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bnnlib import evaluation, files, models, params, reports, runtime, tracking, weights
+from bnnlib import files, models, params, reports, runtime, tracking, weights
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
@@ -22,17 +22,13 @@ def main(
         for variant, path in {"full": full, "binary": binary}.items():
             published = weights.read(path)
             model = models.restore(published).to(cfg.runtime.device)
-            scored = {
-                name: evaluation.evaluate(model, *evaluation.tensors(split, cfg.runtime.device))
-                for name, split in splits.items()
-            }
             results[variant] = reports.Result(
                 bits=published.bits,
                 epoch=published.epoch,
                 weights=models.weight_count(model),
                 weight_bytes=models.weight_bytes(model),
                 file_bytes=path.stat().st_size,
-                **scored,
+                **reports.held_out(model, splits, cfg.runtime.device),
             )
         for name, table in reports.tables(splits["test"].labels, results).items():
             files.write_csv(out / name, table)

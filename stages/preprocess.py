@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bnnlib import files, mnist, params, sources, tracking
+from bnnlib import params, prepared, sources, tracking
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
@@ -13,16 +13,9 @@ def main(manifest: Path, raw: Path, out: Path, params_yaml: ParamsFile = DEFAULT
     cfg = params.load(params_yaml)
     logged = {"seed": cfg.seed, **params.flatten(cfg.data, "data.")}
     with tracking.open_run("preprocess", logged, data=[manifest]) as log:
-        sources.verify(raw, sources.read_manifest(manifest))
-        parts = {
-            part: mnist.limited(
-                mnist.decode(files.read_bytes(raw / images), files.read_bytes(raw / labels), part), cfg.data.limit
-            )
-            for part, (images, labels) in mnist.PARTS.items()
-        }
-        train, validation = mnist.split(parts["development"], cfg.data.validation_fraction, cfg.seed)
-        for name, split in {"train": train, "validation": validation, "test": parts["test"]}.items():
-            files.write_split(out / f"{name}.npz", split)
+        splits = prepared.splits(raw, sources.read_manifest(manifest), cfg.data, cfg.seed)
+        prepared.write(out, splits)
+        for name, split in splits.items():
             log.log_dataset(out / f"{name}.npz", split, name)
 
 

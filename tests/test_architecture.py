@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import imports
 import pytest
 from ruamel.yaml import YAML
 
-from bnnlib import params
+from bnnlib import params, sweep
 
 ROOT = imports.ROOT
 GRAPH: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")
@@ -38,6 +39,8 @@ PURE = {
     "fast",
     "engines",
     "c_code",
+    "fingerprint",
+    "sweep",
 }
 EDGES = {
     "files",
@@ -53,9 +56,15 @@ EDGES = {
     "images",
     "predict",
     "served",
+    "prepared",
+    "sweep_tables",
+    "sweep_worker",
+    "sweep_engine",
+    "sweep_log",
+    "sweeping",
 }
 HOMES = {
-    "mlflow": {"bnnlib/tracking.py"},
+    "mlflow": {"bnnlib/tracking.py", "bnnlib/sweep_log.py"},
     "matplotlib": {"bnnlib/plots.py"},
     "typer": {"bnnlib/cli.py"} | {module for module in MODULES if module.startswith("stages/")},
     "requests": {"bnnlib/sources.py"},
@@ -64,6 +73,9 @@ HOMES = {
     "PIL": {"bnnlib/images.py"},
     "numba": {"bnnlib/packed/fast.py"},
     "onnx": {"bnnlib/onnx_export.py"},
+    "joblib": {"bnnlib/sweep_engine.py"},
+    "dask": set(),  # joblib drives it
+    "distributed": {"bnnlib/sweep_engine.py"},
 }
 
 
@@ -75,7 +87,17 @@ def module_of(stage: str) -> str:
 
 
 def test_stages_have_the_names_that_users_type() -> None:
-    names = ["download", "preprocess", "train_full", "train_binary", "evaluate", "visualize", "export", "report"]
+    names = [
+        "download",
+        "preprocess",
+        "train_full",
+        "train_binary",
+        "evaluate",
+        "visualize",
+        "export",
+        "report",
+        "sweep",
+    ]
     assert list(STAGES) == names
 
 
@@ -113,7 +135,10 @@ def test_parameters_are_the_ones_the_stage_reads(stage: str) -> None:
 def read_by(stage: str) -> set[str]:
     """Names of the parameters, or of their sections, that a stage's source takes from `cfg`."""
     if stage.startswith("train_"):
-        return leaves_that_matter(stage.removeprefix("train_"))
+        variant: Any = stage.removeprefix("train_")
+        return leaves_that_matter(lambda cfg: cfg.training(variant))
+    if stage == "sweep":
+        return leaves_that_matter(jobs_of_a_sweep)
     tree = ast.parse((ROOT / module_of(stage)).read_text(encoding="utf-8"))
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     chains = [ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute) and id(n) not in inner]
@@ -132,10 +157,16 @@ OTHERS = {
 }
 
 
-def leaves_that_matter(variant: Any) -> set[str]:
-    """The parameters that change what a training is given, found by changing one at a time."""
+def jobs_of_a_sweep(cfg: params.Params) -> list[str]:
+    """The keys of a grid like that of the stage, which names what it varies itself."""
+    axes = {"datasets": ["mnist"], "bits": [1, 2, 16], "surrogates": ["ste"], "seeds": [0, 1]}
+    return [sweep.job(point, cfg.seed, {}, "").key for point in sweep.variants(cfg, axes)]
+
+
+def leaves_that_matter(given: Callable[[params.Params], object]) -> set[str]:
+    """The parameters that change what the computation is given, found by changing one at a time."""
     committed = params.load(ROOT / "params.yaml").model_dump()
-    before = params.parse(committed, "committed").training(variant)
+    before = given(params.parse(committed, "committed"))
     found = set()
     for leaf, value in params.flatten(committed).items():
         other = OTHERS.get(leaf.split(".")[-1], value)
@@ -149,7 +180,7 @@ def leaves_that_matter(variant: Any) -> set[str]:
         for step in path:
             section = section[step]
         section[last] = other
-        if params.parse(changed, leaf).training(variant) != before:
+        if given(params.parse(changed, leaf)) != before:
             found.add(leaf)
     return found
 

@@ -1,0 +1,61 @@
+"""A data set made ready: raw files to the three splits, for the stage `preprocess` and for a sweep's workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from filelock import FileLock
+
+from bnnlib import files, fingerprint, mnist, sources
+from bnnlib.mnist import Split
+from bnnlib.params import Data
+from bnnlib.sources import Source
+
+SPLITS = ("train", "validation", "test")
+
+
+def splits(raw: Path, manifest: Mapping[str, str], data: Data, seed: int) -> dict[str, Split]:
+    """Check a folder of raw files against the manifest, decode and split them: the splits by name, as in `SPLITS`."""
+    sources.verify(raw, manifest)
+    parts = {
+        part: mnist.limited(
+            mnist.decode(files.read_bytes(raw / images), files.read_bytes(raw / labels), part), data.limit
+        )
+        for part, (images, labels) in mnist.PARTS.items()
+    }
+    train, validation = mnist.split(parts["development"], data.validation_fraction, seed)
+    return {"train": train, "validation": validation, "test": parts["test"]}
+
+
+def write(folder: Path, found: Mapping[str, Split]) -> None:
+    """Write splits, each as NAME.npz."""
+    for name, split in found.items():
+        files.write_split(folder / f"{name}.npz", split)
+
+
+def read(folder: Path) -> dict[str, Split]:
+    """Read the splits that `write` wrote."""
+    return {name: files.read_split(folder / f"{name}.npz") for name in SPLITS}
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether all splits are there."""
+    return all((folder / f"{name}.npz").is_file() for name in SPLITS)
+
+
+def cached(cache: Path, manifest: Mapping[str, str], data: Data, seed: int, places: Iterable[Source]) -> Path:
+    """The folder of a cache with these splits; where they are not there yet, raw files are fetched and prepared.
+
+    The folder's name tells all that its content depends on. One process at a time works on it, the others wait.
+    """
+    about = {"manifest": dict(manifest), "data": data.model_dump(), "seed": seed}
+    folder = cache / f"{data.name}-{fingerprint.of(about)}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not is_complete(folder):
+            raw = cache / f"{data.name}-raw-{fingerprint.of(dict(manifest))}"
+            for name, content in sources.fetch(manifest, [sources.folder(raw), *places]).items():
+                files.write_bytes(raw / name, content)
+            write(folder, splits(raw, manifest, data, seed))
+    return folder

@@ -1,0 +1,205 @@
+"""A sweep: trainings over a grid of data sets, bit widths, surrogates and seeds, and the tables of their results."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from bnnlib import fingerprint, params
+from bnnlib.errors import BnnError
+from bnnlib.params import FULL_BITS, Data, Params, ParamsError, Training
+
+# What a grid may vary: the option, and the parameter that it replaces.
+AXES = {
+    "datasets": "data.name",
+    "bits": "model.bits",
+    "surrogates": "binary.surrogate",
+    "seeds": "seed",
+    "epochs": "train.epochs",
+}
+NO_SURROGATE = "none"  # of networks wider than 1 bit, which have no sign to find a gradient for
+SCORES = ("macro_f1", "loss", "accuracy", "validation_macro_f1", "validation_loss")
+THREADS = 1  # of each training, whatever params.yaml says: a sweep fills the cores with processes
+
+
+class SweepError(BnnError):
+    """A sweep cannot be run as asked; the message lists every fault."""
+
+
+class _Row(BaseModel):
+    """A row of a table, also from text: the file's numbers read back exactly."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Run(_Row):
+    """One training: its place in the grid, then the results of the epoch with the best macro-F1 on validation.
+
+    ``macro_f1``, ``loss`` (nats an image) and ``accuracy`` are those of the test set, which chooses nothing.
+    ``weight_bytes``: the weights at their bit width. ``key``: `Job.key`.
+    """
+
+    dataset: str
+    bits: int
+    surrogate: str
+    seed: int
+    epoch: int
+    macro_f1: float
+    loss: float
+    accuracy: float
+    validation_macro_f1: float
+    validation_loss: float
+    weight_bytes: int
+    key: str
+
+    def place(self) -> tuple[str, int, str, int]:
+        """Where the run stands in the table."""
+        return self.dataset, self.bits, self.surrogate, self.seed
+
+
+class Moment(_Row):
+    """One epoch of the run with this key; ``flip_ratio`` is None above 1 bit."""
+
+    key: str
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_macro_f1: float
+    flip_ratio: Annotated[float | None, BeforeValidator(lambda value: None if value == "" else value)]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training of a sweep with all that decides its results: parameters, data and code.
+
+    ``manifest``: file name -> SHA-256 of the raw data; ``split_seed``: of the division into training and validation,
+    the same in the whole sweep; ``code``: fingerprint of the modules that compute.
+    """
+
+    training: Training
+    data: Data
+    split_seed: int
+    manifest: Mapping[str, str]
+    code: str
+
+    @property
+    def surrogate(self) -> str:
+        """Name of the surrogate gradient, or `NO_SURROGATE`."""
+        return self.training.surrogate or NO_SURROGATE
+
+    @property
+    def key(self) -> str:
+        """The same for two jobs only where they must give the same results."""
+        return fingerprint.of(
+            {
+                "training": self.training.model_dump(),
+                "data": self.data.model_dump(),
+                "split_seed": self.split_seed,
+                "manifest": dict(self.manifest),
+                "code": self.code,
+            }
+        )
+
+    def __str__(self) -> str:
+        bits = "1 bit" if self.training.bits == 1 else f"{self.training.bits} bits"
+        surrogate = f", {self.surrogate}" if self.training.surrogate else ""
+        return f"{self.data.name}, {bits}{surrogate}, seed {self.training.seed}"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation (n - 1 in the denominator; None for one value)."""
+
+    mean: float
+    sd: float | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the ``n`` seeds of one data set, bit width and surrogate came to: name of a score -> its spread."""
+
+    dataset: str
+    bits: int
+    surrogate: str
+    n: int
+    scores: Mapping[str, Spread]
+
+
+def values(text: str) -> list[int | str]:
+    """The values of an option such as "0,1,2" or "ste,approx"; whether they are allowed, the schema says."""
+    words = [word.strip() for word in text.split(",")]
+    return [int(word) if re.fullmatch(r"-?[0-9]+", word) else word for word in words]
+
+
+def variants(base: Params, axes: Mapping[str, Sequence[object]]) -> list[Params]:
+    """The parameters of each point of the grid; an axis that is not named keeps the base's value.
+
+    `SweepError` lists every value that params.yaml would not allow.
+    """
+    faults = [fault for axis, given in axes.items() for value in given for fault in _faults(base, axis, value)]
+    if faults:
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise SweepError("\n".join([f"the sweep's options: {count}", *(f"  {fault}" for fault in faults)]))
+    points = itertools.product(*([(axis, value) for value in given] for axis, given in axes.items()))
+    return [_replaced(base, dict(point)) for point in points]
+
+
+def job(cfg: Params, split_seed: int, manifest: Mapping[str, str], code: str) -> Job:
+    """The job of one point: 16 bits by the recipe `full`, the other widths by the recipe `binary`."""
+    training = cfg.training("full" if cfg.model.bits == FULL_BITS else "binary")
+    runtime = training.runtime.model_copy(update={"threads": THREADS})
+    return Job(training.model_copy(update={"runtime": runtime}), cfg.data, split_seed, manifest, code)
+
+
+def distinct(jobs: Iterable[Job]) -> list[Job]:
+    """The jobs without repetitions: above 1 bit all surrogates are the same job."""
+    return list({job.key: job for job in jobs}.values())
+
+
+def ordered(runs: Iterable[Run], moments: Iterable[Moment]) -> tuple[list[Run], list[Moment]]:
+    """Both tables in the order of the grid, whatever the order in which the runs ended."""
+    table = sorted(runs, key=Run.place)
+    ranks = {run.key: rank for rank, run in enumerate(table)}
+    return table, sorted(moments, key=lambda moment: (ranks[moment.key], moment.epoch))
+
+
+def aggregate(runs: Iterable[Run]) -> list[Summary]:
+    """Mean and standard deviation over the seeds of each data set, bit width and surrogate, in the table's order."""
+    groups = itertools.groupby(sorted(runs, key=Run.place), key=lambda run: run.place()[:3])
+    return [_summary(list(group)) for _, group in groups]
+
+
+def _summary(runs: Sequence[Run]) -> Summary:
+    scores = {name: _spread([getattr(run, name) for run in runs]) for name in SCORES}
+    return Summary(runs[0].dataset, runs[0].bits, runs[0].surrogate, len(runs), scores)
+
+
+def _spread(numbers: Sequence[float]) -> Spread:
+    return Spread(statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None)
+
+
+def _faults(base: Params, axis: str, value: object) -> list[str]:
+    """What the schema has against a value of an option, one line each."""
+    try:
+        _replaced(base, {axis: value})
+    except ParamsError as error:
+        return [f"--{axis}: {line.strip()}" for line in str(error).splitlines()[1:]]
+    return []
+
+
+def _replaced(base: Params, point: Mapping[str, object]) -> Params:
+    """The base with the values of one point of the grid."""
+    content: dict[str, Any] = base.model_dump()
+    for axis, value in point.items():
+        *path, last = AXES[axis].split(".")
+        section = content
+        for step in path:
+            section = section[step]
+        section[last] = value
+    return params.parse(content, "the sweep's options")

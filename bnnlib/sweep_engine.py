@@ -1,0 +1,95 @@
+"""Where a sweep's jobs run: processes of this machine, or a Dask cluster; joblib drives both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from bnnlib import sweep_worker
+from bnnlib.sweep import Job, SweepError
+from bnnlib.sweep_worker import Outcome
+
+if TYPE_CHECKING:
+    import joblib
+
+Backend = Literal["loky", "dask"]
+CONNECT_S = 20
+FIRST_WORKER_S = 60
+WORKER = "dask worker ADDRESS --nworkers auto --nthreads 1"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where jobs run: ``jobs`` processes here (None: one per core), or the Dask cluster at ``scheduler``."""
+
+    backend: Backend = "loky"
+    jobs: int | None = None
+    scheduler: str | None = None
+
+    def check(self) -> None:
+        """`SweepError` where the options do not fit together."""
+        if self.backend == "dask" and self.scheduler is None:
+            raise SweepError("--backend dask wants --scheduler ADDRESS, as `dask scheduler` prints it: tcp://HOST:8786")
+        if self.backend != "dask" and self.scheduler is not None:
+            raise SweepError(f"--scheduler {self.scheduler} is for --backend dask, but the backend is {self.backend}")
+        if self.backend == "dask" and self.jobs is not None:
+            raise SweepError(f"--jobs {self.jobs} is for --backend loky; a Dask cluster runs a job on each worker")
+
+
+def results(jobs: Sequence[Job], folders: Mapping[str, Path], engine: Engine) -> Iterator[Outcome]:
+    """Run jobs; yields each outcome as soon as it is there. ``folders``: key of a job -> its prepared data."""
+    import joblib
+
+    with _processes(engine.jobs) if engine.scheduler is None else _cluster(engine.scheduler) as parallel:
+        yield from parallel(joblib.delayed(sweep_worker.run_job)(job, folders[job.key]) for job in jobs)
+
+
+@contextmanager
+def _processes(jobs: int | None) -> Iterator[joblib.Parallel]:
+    """Processes of this machine, so many at a time."""
+    import joblib
+
+    with joblib.parallel_config(backend="loky"):
+        parallel = _parallel(joblib.cpu_count() if jobs is None else jobs)
+    try:
+        yield parallel
+    except BrokenProcessPool as error:
+        raise SweepError(
+            "a process of the sweep was ended from outside, perhaps for want of memory; what was done is stored, "
+            "and the same command goes on from there (with --jobs 1 it takes the least memory)"
+        ) from error
+
+
+@contextmanager
+def _cluster(scheduler: str) -> Iterator[joblib.Parallel]:
+    """A Dask cluster, as many at a time as it has threads; jobs of a worker that is lost go to the others."""
+    import joblib
+
+    try:
+        from distributed import Client, KilledWorker
+    except ImportError as error:
+        raise SweepError("--backend dask wants the packages of an extra: pip install -e '.[cluster]'") from error
+    try:
+        client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise SweepError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
+    with client:
+        with joblib.parallel_config(backend="dask", client=client, wait_for_workers_timeout=FIRST_WORKER_S):
+            parallel = _parallel(n_jobs=-1)
+        try:
+            yield parallel
+        except TimeoutError as error:
+            raise SweepError(f"the cluster at {scheduler} has no worker; start some: {WORKER}") from error
+        except KilledWorker as error:
+            raise SweepError(f"a job ended each worker that took it, perhaps for want of memory: {error}") from error
+
+
+def _parallel(n_jobs: int) -> joblib.Parallel:
+    """Jobs are handed out all at once, so that workers that join later find some, and one by one."""
+    import joblib
+
+    return joblib.Parallel(n_jobs, return_as="generator_unordered", pre_dispatch="all", batch_size=1)

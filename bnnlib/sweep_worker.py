@@ -1,0 +1,115 @@
+"""One job of a sweep, as a worker runs it: on this machine or on another one that has the project installed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnnlib import files, fingerprint, models, prepared, reports, runtime, sources, training
+from bnnlib.errors import BnnError
+from bnnlib.mnist import Split
+from bnnlib.sources import Source
+from bnnlib.sweep import Job, Moment, Run, SweepError
+from bnnlib.training import Epoch
+
+# All of the project that computes a row, but for the schema of the parameters: their values are in the key.
+CODE = (
+    "batches",
+    "convolution",
+    "evaluation",
+    "metrics",
+    "mnist",
+    "models",
+    "prepared",
+    "quantizers",
+    "reports",
+    "runtime",
+    "training",
+)
+# A Dask worker with several threads would run several jobs in one process, and torch has one generator for all.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job came to: its row and its epochs, or the fault that ended it."""
+
+    job: Job
+    run: Run | None
+    moments: tuple[Moment, ...]
+    error: str | None
+
+
+def run_job(job: Job, folder: Path) -> Outcome:
+    """Train one network and score it; runs in a worker, from ``folder`` where this machine has it."""
+    try:
+        if (found := code_fingerprint()) != job.code:
+            raise SweepError(
+                f"this worker runs other code ({found}) than the sweep ({job.code}); install the same commit there"
+            )
+        with _ONE_AT_A_TIME:
+            splits = prepared.read(folder if prepared.is_complete(folder) else prepare(job, []))
+            run, moments = _train(job, splits)
+            return Outcome(job, run, moments, error=None)
+    except BnnError as error:
+        return Outcome(job, None, (), str(error))
+
+
+def code_fingerprint() -> str:
+    """Fingerprint of the modules that compute, as they are on this machine."""
+    folder = Path(__file__).parent
+    return fingerprint.of_code({name: files.read_text(folder / f"{name}.py") for name in CODE})
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Where prepared data are kept: BNN_CACHE_DIR, else bnn in the user's folder of caches."""
+    if environ.get("BNN_CACHE_DIR"):
+        return Path(environ["BNN_CACHE_DIR"]).expanduser()
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnn"
+
+
+def prepare(job: Job, near: Sequence[Source]) -> Path:
+    """The folder with a job's data in this machine's cache; made from raw files, those of ``near`` first."""
+    named = os.environ.get("BNN_DATA_DIR")
+    places = (*near, *sources.all_sources(Path(named) if named else None))
+    return prepared.cached(cache_folder(os.environ), job.manifest, job.data, job.split_seed, places)
+
+
+def _train(job: Job, splits: Mapping[str, Split]) -> tuple[Run, tuple[Moment, ...]]:
+    cfg = job.training
+    device = cfg.runtime.device
+    runtime.seed(cfg.seed)
+    runtime.configure(cfg.runtime.threads, device)
+    epochs = list(training.fit(splits["train"], splits["validation"], cfg))
+    best = training.best(epochs)
+    model = models.restore(best.published).to(device)
+    scores = reports.held_out(model, {"test": splits["test"]}, device)["test"].scores
+    run = Run(
+        dataset=job.data.name,
+        bits=cfg.bits,
+        surrogate=job.surrogate,
+        seed=cfg.seed,
+        epoch=best.epoch,
+        macro_f1=scores.macro_f1,
+        loss=scores.loss,
+        accuracy=scores.accuracy,
+        validation_macro_f1=best.validation.macro_f1,
+        validation_loss=best.validation.loss,
+        weight_bytes=models.weight_bytes(model),
+        key=job.key,
+    )
+    return run, tuple(_moment(job.key, epoch) for epoch in epochs)
+
+
+def _moment(key: str, epoch: Epoch) -> Moment:
+    return Moment(
+        key=key,
+        epoch=epoch.epoch,
+        train_loss=epoch.train.loss,
+        validation_loss=epoch.validation.loss,
+        validation_macro_f1=epoch.validation.macro_f1,
+        flip_ratio=epoch.flip_ratio,
+    )

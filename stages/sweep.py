@@ -1,0 +1,33 @@
+"""Train a grid of networks; a frozen stage, for it takes hours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnnlib import params, sweep, sweep_engine, sweeping
+from stages import DEFAULT_PARAMS, ParamsFile, run
+
+Values = Annotated[str, typer.Option()]
+
+
+def main(
+    data: Path,
+    out: Path,
+    datasets: Values,
+    bits: Values,
+    surrogates: Values,
+    seeds: Values,
+    params_yaml: ParamsFile = DEFAULT_PARAMS,
+) -> None:
+    """Train all combinations with the manifests and raw files in the folder DATA; add what the table OUT lacks."""
+    texts = {"datasets": datasets, "bits": bits, "surrogates": surrogates, "seeds": seeds}
+    axes = {axis: sweep.values(text) for axis, text in texts.items()}
+    for line in sweeping.perform(params.load(params_yaml), axes, data, out, sweep_engine.Engine()):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

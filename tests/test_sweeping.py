@@ -1,0 +1,291 @@
+"""Real sweeps of tiny trainings: on this machine, interrupted, on a Dask cluster whose worker dies; and the faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import imports
+import mlflow
+import pytest
+from conftest import ROOT, Bnn
+from distributed import Client
+from ruamel.yaml import YAML
+
+from bnnlib import params, prepared, sources, sweep, sweep_engine, sweep_worker, sweeping
+from bnnlib.params import Params
+from bnnlib.sweep import Job, SweepError
+from bnnlib.sweep_engine import Engine
+from bnnlib.sweep_tables import Tables
+from bnnlib.sweep_worker import Outcome
+
+AXES: dict[str, list[Any]] = {"seeds": [0, 1], "bits": [1, 16]}
+HERE = Engine("loky", jobs=2)
+BNN = [sys.executable, "-c", "from bnnlib import cli; cli.main()"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A folder with tiny parameters, the data and the table of a sweep of four runs, none of them interrupted."""
+
+    folder: Path
+    cfg: Params
+    tables: Tables
+    lines: list[str]
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def jobs(self) -> list[Job]:
+        manifest = sources.read_manifest(self.data / "mnist.sha256")
+        code = sweep_worker.code_fingerprint()
+        return [sweep.job(cfg, self.cfg.seed, manifest, code) for cfg in sweep.variants(self.cfg, AXES)]
+
+    def perform(self, out: Path, engine: Engine = HERE, **axes: list[Any]) -> list[str]:
+        return list(sweeping.perform(self.cfg, {**AXES, **axes}, self.data, out, engine))
+
+
+@pytest.fixture(scope="module")
+def study(raw_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "data").mkdir()
+    (folder / "data/raw").symlink_to(raw_dir)
+    (folder / "data/mnist.sha256").write_bytes((ROOT / "data/mnist.sha256").read_bytes())
+    content = params.load(ROOT / "params.yaml").model_dump()
+    content["data"]["limit"] = 400
+    content["train"].update(epochs=1, batch_size=40)
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(content, file)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BNN_CACHE_DIR", str(folder / "cache"))
+        environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        out = folder / "sweep.csv"
+        cfg = params.load(folder / "params.yaml")
+        lines = list(sweeping.perform(cfg, AXES, folder / "data", out, HERE))
+        yield Study(folder, cfg, Tables(out), lines)
+
+
+def contents(tables: Tables) -> tuple[bytes, bytes]:
+    return tables.path.read_bytes(), tables.histories.read_bytes()
+
+
+def test_a_sweep_has_a_row_and_a_history_for_each_run(study: Study) -> None:
+    places = [run.place() for run in study.tables.runs.values()]
+    assert places == [("mnist", bits, name, seed) for bits, name in ((1, "ste"), (16, "none")) for seed in (0, 1)]
+    assert {run.key for run in study.tables.runs.values()} == {job.key for job in study.jobs()}
+    assert study.lines[0] == f"4 runs, 0 of them in {study.tables.path} already"
+    assert [line[:4] for line in study.lines[1:]] == ["1/4 ", "2/4 ", "3/4 ", "4/4 "]
+    flips = [line.rsplit(",", 1)[1] for line in study.tables.histories.read_text().splitlines()[1:]]
+    assert [bool(flip) for flip in flips] == [True, True, False, False]
+
+
+def test_rows_hold_what_the_trainings_give(study: Study) -> None:
+    """In this process a job gives the row that a worker process gave."""
+    job = study.jobs()[0]
+    outcome = sweep_worker.run_job(job, study.folder / "nowhere")
+    assert outcome.error is None
+    assert outcome.run == study.tables.runs[job.key]
+
+
+def test_a_sweep_is_a_run_in_the_logbook_and_each_training_one_below_it(study: Study) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{study.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("bnn")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
+    parent = next(run for run in runs if run.data.tags["dvc_stage"] == "sweep")
+    below = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
+    assert set(below) == {str(job) for job in study.jobs()}
+    assert {run.info.status for run in (parent, *below.values())} == {"FINISHED"}
+    row = next(run for run in study.tables.runs.values() if run.place() == ("mnist", 1, "ste", 1))
+    logged = below["mnist, 1 bit, ste, seed 1"].data
+    assert (logged.metrics["loss"], logged.metrics["validation_loss"]) == (row.loss, row.validation_loss)
+    assert logged.metrics["epoch_flip_ratio"] > 0
+    assert (logged.params["bits"], logged.params["data.limit"], logged.tags["sweep_key"]) == ("1", "400", row.key)
+
+
+def test_killed_after_a_run_the_sweep_goes_on_from_there(study: Study, tmp_path: Path) -> None:
+    out = tmp_path / "sweep.csv"
+    options = ["--seeds", "0,1", "--bits", "1,16", "--out", str(out), "--jobs", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [*BNN, "sweep", *options]
+    with subprocess.Popen(command, cwd=study.folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("1/4"):
+                process.kill()
+    stored = len(Tables(out).runs)
+    assert 1 <= stored < 4
+    lines = study.perform(out)
+    assert lines[0] == f"4 runs, {stored} of them in {out} already"
+    assert len(lines) == 1 + 4 - stored
+    assert contents(Tables(out)) == contents(study.tables)
+    assert study.perform(out) == [f"4 runs, 4 of them in {out} already"]
+
+
+def test_a_larger_grid_adds_what_is_missing(study: Study, tmp_path: Path) -> None:
+    out = tmp_path / "sweep.csv"
+    study.perform(out, seeds=[1], bits=[16])
+    lines = study.perform(out, seeds=[1], bits=[16, 4])
+    assert lines[0] == f"2 runs, 1 of them in {out} already"
+    assert [run.bits for run in Tables(out).runs.values()] == [4, 16]
+    theirs = study.tables.path.read_text().splitlines()
+    assert set(out.read_text().splitlines()) & set(theirs) == {theirs[0], theirs[4]}
+
+
+@pytest.mark.parametrize("change", [{"epochs": [2]}, {"code": "other"}, {"seed": 5}])
+def test_a_table_of_another_recipe_is_refused_and_left_alone(
+    study: Study, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(study.tables)
+    if "code" in change:
+        monkeypatch.setattr(sweep_worker, "code_fingerprint", lambda: change["code"])
+    changed = replace(study, cfg=study.cfg.model_copy(update={"seed": change.get("seed", study.cfg.seed)}))
+    epochs = {"epochs": change["epochs"]} if "epochs" in change else {}
+    with pytest.raises(SweepError, match="holds 4 of 4 runs by other parameters, data or code than now"):
+        changed.perform(study.tables.path, **epochs)
+    assert contents(study.tables) == before
+
+
+@pytest.fixture
+def start(tmp_path: Path, raw_dir: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start `dask` processes; they end with the test. They share no files with the sweep but the raw data."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "BNN_CACHE_DIR": str(tmp_path / "cache of the workers"),
+        "BNN_DATA_DIR": str(raw_dir),
+    }
+    with ExitStack() as stack:
+
+        def run(*arguments: str) -> subprocess.Popen[bytes]:
+            command = [str(Path(sys.executable).parent / "dask"), *arguments]
+            log = stack.enter_context((tmp_path / f"{time.monotonic_ns()}.log").open("wb"))
+            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return process
+
+        yield run
+
+
+def test_a_cluster_gives_the_same_table_though_a_worker_is_killed(
+    study: Study, tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    meeting = ["--scheduler-file", str(tmp_path / "scheduler.json")]
+    start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *meeting)
+    options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1", "--local-directory"]
+    workers = [start("worker", *options, str(tmp_path / f"worker{number}"), *meeting) for number in range(2)]
+    tables = Tables(tmp_path / "sweep.csv")
+    jobs = study.jobs()
+    nowhere = dict.fromkeys((job.key for job in jobs), study.folder / "not on the workers' machines")
+    with Client(scheduler_file=meeting[1], set_as_default=False, timeout=60) as watcher:
+        watcher.wait_for_workers(2, timeout=60)
+        outcomes = sweep_engine.results(jobs, nowhere, Engine("dask", scheduler=watcher.scheduler.address))
+        done = [next(outcomes)]
+        busy = next(address for address, keys in watcher.processing().items() if keys)
+        [victim] = watcher.run(os.getpid, workers=[busy]).values()
+        os.kill(victim, signal.SIGKILL)
+        done.extend(outcomes)
+        assert len(watcher.scheduler_info()["workers"]) == 1
+    assert victim in [worker.pid for worker in workers]
+    for outcome in done:
+        assert outcome.run is not None, outcome.error
+        tables.add(outcome.run, outcome.moments)
+    assert contents(tables) == contents(study.tables)
+
+
+def test_a_failed_run_is_reported_and_the_others_are_stored(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def results(jobs: list[Job], *_: object) -> Iterator[Outcome]:
+        yield Outcome(jobs[0], None, (), "training loss is nan")
+        for job in jobs[1:]:
+            yield sweep_worker.run_job(job, study.folder / "nowhere")
+
+    monkeypatch.setattr(sweep_engine, "results", results)
+    out = tmp_path / "sweep.csv"
+    with pytest.raises(SweepError) as caught:
+        study.perform(out, bits=[1])
+    assert str(caught.value) == (
+        f"1 of 2 runs failed, the others are in {out}:\n  mnist, 1 bit, ste, seed 0: training loss is nan"
+    )
+    assert [run.seed for run in Tables(out).runs.values()] == [1]
+
+
+def test_a_worker_with_other_code_refuses(study: Study) -> None:
+    outcome = sweep_worker.run_job(replace(study.jobs()[0], code="other"), study.folder)
+    assert outcome.run is None
+    assert outcome.error is not None
+    assert "runs other code" in outcome.error
+
+
+def test_damaged_data_is_the_job_s_fault_not_the_sweep_s_end(study: Study, tmp_path: Path) -> None:
+    for name in prepared.SPLITS:
+        (tmp_path / f"{name}.npz").write_bytes(b"damaged")
+    outcome = sweep_worker.run_job(study.jobs()[0], tmp_path)
+    assert outcome.run is None
+    assert outcome.error is not None
+    assert "train.npz: damaged" in outcome.error
+
+
+def test_the_fingerprint_covers_all_that_computes() -> None:
+    """What training, scoring and preparing import, but for the parameters, whose values are in the key, and edges."""
+    modules = ("training", "reports", "runtime", "prepared")
+    needed = {Path(file).stem for module in modules for file in imports.closure(f"bnnlib/{module}.py")}
+    assert set(sweep_worker.CODE) == needed - {"__init__", "errors", "files", "fingerprint", "params", "sources"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "folder"),
+    [
+        ({"BNN_CACHE_DIR": "/shared/bnn", "XDG_CACHE_HOME": "/x"}, Path("/shared/bnn")),
+        ({"XDG_CACHE_HOME": "/x"}, Path("/x/bnn")),
+        ({}, Path.home() / ".cache/bnn"),
+    ],
+)
+def test_where_prepared_data_are_kept(environ: dict[str, str], folder: Path) -> None:
+    assert sweep_worker.cache_folder(environ) == folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bits", "1,3", "--seeds", "0,"], "error: the sweep's options: 2 faults\n  --seeds: seed: ''"),
+        (["--backend", "dask"], "error: --backend dask wants --scheduler ADDRESS"),
+        (["--scheduler", "tcp://h:1"], "error: --scheduler tcp://h:1 is for --backend dask, but the backend is loky"),
+        (["--backend", "dask", "--scheduler", "tcp://h:1", "--jobs", "2"], "error: --jobs 2 is for --backend loky"),
+        (["--data", "elsewhere"], "error: elsewhere/mnist.sha256: cannot be read"),
+    ],
+)
+def test_bad_options_end_before_anything_is_trained_or_written(bnn: Bnn, arguments: list[str], message: str) -> None:
+    Path("params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    code, output, _ = bnn("sweep", *arguments)
+    assert isinstance(code, str)
+    assert code.startswith(message)
+    assert output == ""
+    assert [path.name for path in Path().iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [("tcp://127.0.0.1:9", "no Dask scheduler answers there"), ("gopher://x", "no Dask scheduler answers there")],
+)
+def test_a_cluster_out_of_reach_is_named(scheduler: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_engine, "CONNECT_S", 1)
+    with pytest.raises(SweepError, match=f"{scheduler}: {message}"):
+        next(sweep_engine.results([], {}, Engine("dask", scheduler=scheduler)))
+
+
+def test_without_the_extra_the_command_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(SweepError, match="pip install -e"):
+        next(sweep_engine.results([], {}, Engine("dask", scheduler="tcp://127.0.0.1:9")))
