@@ -1,4 +1,4 @@
-"""Score both published networks. The only stage that reads the test set."""
+"""Score both published networks. Beside the frozen sweep the only stage that reads the test set."""
 
 from __future__ import annotations
 

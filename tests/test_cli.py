@@ -123,4 +123,4 @@ def test_a_misspelt_command_is_a_usage_error(bnn: Bnn, arguments: tuple[str, ...
 def test_help_names_the_commands(bnn: Bnn) -> None:
     code, output, _ = bnn("--help")
     assert code == 0
-    assert all(command in output for command in ("check", "readme", "ui"))
+    assert all(command in output for command in ("check", "readme", "ui", "sweep"))
