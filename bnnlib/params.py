@@ -17,7 +17,7 @@ from bnnlib.errors import BnnError
 Variant = Literal["full", "binary"]
 Bits = Literal[1, 2, 4, 8, 16, 32]
 BITS: tuple[int, ...] = get_args(Bits)
-FULL_BITS = 16
+FULL_BITS: Bits = 16
 Surrogate = Literal["ste", "approx", "swish", "annealed"]
 
 
@@ -77,10 +77,25 @@ class Recipe(_Section):
 
 
 class BinaryRecipe(Recipe):
-    """At 1 bit only: gradient of the activations' sign (`quantizers.SURROGATES`), bound of the latent weights."""
+    """Quantizers: see `Quantization`. ``latent_clip``: bound of the latent weights, at 1 bit."""
 
     surrogate: Surrogate
+    channel_scale: bool
+    learned_step: bool
     latent_clip: Annotated[float, Field(gt=0, le=100)]
+
+
+class Quantization(_Section):
+    """How a network is quantized: its bit width, and what training may choose.
+
+    ``surrogate``: gradient of the sign of activations, at 1 bit. ``channel_scale``: each channel is scaled by the
+    magnitude of its latent weights, at 1 bit. ``learned_step``: LSQ instead of DoReFa, at 2 to 8 bits.
+    """
+
+    bits: Bits
+    surrogate: Surrogate = "ste"
+    channel_scale: bool = False
+    learned_step: bool = False
 
 
 class Threshold(_Section):
@@ -101,13 +116,17 @@ class Training(_Section):
     """All that decides one training."""
 
     variant: Variant
-    bits: int
+    quantization: Quantization
     seed: int
     runtime: Runtime
     train: Train
     recipe: Recipe
-    surrogate: Surrogate | None
     latent_clip: float | None
+
+    @property
+    def bits(self) -> int:
+        """Width of weights and activations."""
+        return self.quantization.bits
 
 
 class Params(_Section):
@@ -125,19 +144,25 @@ class Params(_Section):
     def training(self, variant: Variant) -> Training:
         """The parameters of one variant: `full` is always 16 bits wide, `binary` is model.bits wide."""
         full = variant == "full"
-        signs = not full and self.model.bits == 1
+        quantization = Quantization(bits=FULL_BITS) if full else self._quantization()
         recipe = self.full if full else self.binary
         epochs = min(self.train.epochs, recipe.max_epochs or self.train.epochs)
         return Training(
             variant=variant,
-            bits=FULL_BITS if full else self.model.bits,
+            quantization=quantization,
             seed=self.seed,
             runtime=self.runtime,
             train=self.train.model_copy(update={"epochs": epochs}),
             recipe=recipe,
-            surrogate=self.binary.surrogate if signs else None,
-            latent_clip=self.binary.latent_clip if signs else None,
+            latent_clip=self.binary.latent_clip if quantization.bits == 1 else None,
         )
+
+    def _quantization(self) -> Quantization:
+        """That of the variant `binary`: of the choices those that its width knows."""
+        bits, recipe = self.model.bits, self.binary
+        if bits == 1:
+            return Quantization(bits=bits, surrogate=recipe.surrogate, channel_scale=recipe.channel_scale)
+        return Quantization(bits=bits, learned_step=recipe.learned_step and bits < FULL_BITS)
 
 
 def load(path: Path) -> Params:
@@ -231,6 +256,8 @@ def _allowed(field: FieldInfo) -> str:
         return ", ".join(map(str, get_args(annotation))) + optional
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return f"a section with {', '.join(annotation.model_fields)}"
+    if annotation is bool:
+        return f"true or false{optional}"
     kind = "a whole number" if annotation is int else "a number"
     return f"{kind} {_range(metadata)}{optional}"
 

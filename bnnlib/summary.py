@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bnnlib import mnist, models
+from bnnlib.layers import NORM_STATE
 from bnnlib.models import ConvNet, Published
 
 FLOAT_BYTES = 4
@@ -136,7 +137,7 @@ def _output_shapes(network: ConvNet) -> dict[str, tuple[int, int, int]]:
 def _layer(name: str, published: Published, output: tuple[int, int, int]) -> Layer:
     bits = published.bits
     kernels = published.tensors[f"{name}.weight"].numel()
-    norms = [published.tensors[f"{name}.norm.{part}"] for part in models.NORM_STATE]
+    norms = [published.tensors[f"{name}.norm.{part}"] for part in NORM_STATE]
     norm_values = sum(norm.numel() for norm in norms)
     macs = kernels * math.prod(output[1:])  # every weight meets every output pixel once
     binary = bits == 1

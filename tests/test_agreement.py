@@ -12,6 +12,7 @@ from bnnlib import agreement, export, models
 from bnnlib.agreement import Difference, Outputs
 from bnnlib.models import ConvNet
 from bnnlib.packed import reference
+from bnnlib.params import Quantization
 
 DOTS = np.array([[2, 4], [6, -8]], np.int32)
 LOGITS = np.array([[0.0, 1.0], [3.0, -2.0]], np.float32)
@@ -40,7 +41,7 @@ def test_every_pair_is_compared() -> None:
 
 
 def test_the_dot_products_of_torch_give_its_logits() -> None:
-    model = ConvNet(1).eval()
+    model = ConvNet(Quantization(bits=1)).eval()
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
     found = agreement.of_torch(model, images)
     assert np.array_equal(found.dots, np.round(found.dots))
@@ -59,7 +60,7 @@ def test_every_engine_is_asked() -> None:
 
 
 def test_the_three_engines_are_compared_in_pairs() -> None:
-    trained = ConvNet(1).eval()
+    trained = ConvNet(Quantization(bits=1)).eval()
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
     packed = export.pack(models.publish(trained, epoch=1))
     other = dataclasses.replace(packed, input_threshold=200)  # stands for a fast engine that is wrong

@@ -26,6 +26,8 @@ GOOD: dict[str, Any] = {
         "shift": 0,
         "max_epochs": None,
         "surrogate": "ste",
+        "channel_scale": False,
+        "learned_step": False,
         "latent_clip": 1.0,
     },
     "thresholds": {"full": {"macro_f1": 0.99, "loss": 0.02}, "binary": {"macro_f1": 0.98, "loss": 0.05}},
