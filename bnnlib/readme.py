@@ -141,9 +141,9 @@ def _speed(reports: Path, record: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             f"{machine['processor']}, {machine['cores']} cores ({machine['architecture']}: {isa}), "
-            f"{machine['memory_gib']} GiB; {installed}; {record['date']}. Microseconds an image from uint8 pixels to "
-            f"logits, all preparation included: medians of {record['effort']['rounds']} interleaved rounds, one thread "
-            "unless the column says otherwise.",
+            f"{machine['memory_gib']} GiB, load average {machine['load_average']} before; {installed}; "
+            f"{record['date']}. Microseconds an image from uint8 pixels to logits, all preparation included: medians "
+            f"of {record['effort']['rounds']} interleaved rounds, one thread unless the column says otherwise.",
             "",
             *_times(record["contestants"], machine["cores"]),
             "",

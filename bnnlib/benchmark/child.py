@@ -77,10 +77,11 @@ def memory(packed_file: str) -> dict[str, Any]:
     ``growth_mb``: above what the process held before, with the images and the compiled code. ``process_mb``: all of
     the process, with Python, NumPy and Numba.
     """
+    from bnnlib import files
     from bnnlib.packed import engines
     from bnnlib.packed import format as packed_format
 
-    model = packed_format.decode(Path(packed_file).read_bytes())
+    model = packed_format.decode(files.read_bytes(Path(packed_file)))
     engine = engines.fast(model)
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, model.side, model.side), dtype=np.uint8)
     engine.logits(images[:1])  # loads the compiled code

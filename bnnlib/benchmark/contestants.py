@@ -30,7 +30,7 @@ WHAT = {
     "torch_fp32_channels_last": "the same on channels_last maps",
     "onnxruntime_fp32": "onnxruntime, float32, all graph optimisations",
     "onnxruntime_int8": "onnxruntime, static int8 (QDQ, per channel, signed), all graph optimisations",
-    "reference": "the 1-bit network by the reference engine, plain NumPy, one thread",
+    "reference": "the 1-bit network by the reference engine, plain NumPy: one thread, and small batches for it is slow",
     "fast": "the 1-bit network by XNOR and popcount on packed words",
 }
 TORCH = ("torch_fp32", "torch_fp32_channels_last")

@@ -19,7 +19,10 @@ PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "numba", "llvmlite", "numko
 
 @dataclass(frozen=True)
 class Machine:
-    """``cores``: those this process may use. ``isa``: extensions of the instruction set, of `FLAGS`."""
+    """``cores``: those this process may use. ``isa``: extensions of the instruction set, of `FLAGS`.
+
+    ``load_average``: programs that wanted a core in the minute before; near 0 on an idle machine.
+    """
 
     processor: str
     architecture: str
@@ -27,6 +30,7 @@ class Machine:
     cores: int
     isa: list[str]
     memory_gib: float
+    load_average: float
 
 
 def describe() -> Machine:
@@ -39,6 +43,7 @@ def describe() -> Machine:
         cores=cores(),
         isa=isa,
         memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+        load_average=round(psutil.getloadavg()[0], 2),
     )
 
 

@@ -16,6 +16,7 @@ from bnnlib.packed import model as packed
 from bnnlib.summary import aligned
 
 ISA = "AVX2"  # what `child.MASK` leaves
+BUSY = 0.5  # load average from which on a measurement is disturbed
 DIGITS = 3  # behind the point, of microseconds and ratios
 ONE_CORE = "this process may use one core only"
 
@@ -59,7 +60,9 @@ def run(networks: Path, data: Path, images: int, effort: Effort, tell: Callable[
     peers, missing = contestants.of_onnxruntime(folded, inputs.calibration, counts)
     field = [each for threads in counts for each in contestants.of_torch(folded, threads)]
     field += [*peers, *contestants.of_ours(inputs.one_bit, sorted({*counts, min(2, here.cores)}))]
-    tell(f"{len(field)} contestants, {effort.rounds} rounds, on {', '.join(map(str, counts))} threads")
+    if here.load_average > BUSY:
+        tell(f"warning: load average {here.load_average}: other programs run too, and the times will show it")
+    tell(f"{len(field)} contestants; rounds: {effort.rounds}; threads: {', '.join(map(str, counts))}")
     checks, times = contest.hold(inputs, field, effort)
     tell("the largest layer alone")
     few = inputs.data.images[: largest_layer.IMAGES]
