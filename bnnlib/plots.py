@@ -151,7 +151,9 @@ def benchmark(record: Mapping[str, Any]) -> Figure:
                 if time["threads"] == 1:
                     _point(axes, row, name, time)
         handles = [Line2D([], [], **_marker(batch, "black", filled=False)) for batch in batches]
-        figure.legend(handles, [f"{batch} at a time" for batch in batches], loc="outside upper center", ncols=4)
+        figure.legend(
+            handles, [f"{batch} at a time" for batch in batches], loc="outside upper center", ncols=4, frameon=False
+        )
         axes.set_yticks(range(len(timed)), [name for name, _ in timed])
         axes.invert_yaxis()  # in the order of the record, from the top
         axes.set_xscale("log")
