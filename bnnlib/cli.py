@@ -45,14 +45,14 @@ def check(reports: Reports = REPORTS, params_yaml: Annotated[Path, typer.Option(
 @app.command(name="readme")
 def write_readme(
     reports: Reports = REPORTS,
-    page: Annotated[Path, typer.Option(help="The page whose generated part is written.")] = Path("README.md"),
+    page: Annotated[Path, typer.Option(help="The page whose generated parts are written.")] = Path("README.md"),
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 when the page is stale.")] = False,
 ) -> None:
-    """Write the table and the figures of the README from the reports."""
+    """Write the tables and the figures of the README from the reports."""
     from bnnlib import files, readme
 
     text = files.read_text(page)
-    wanted = readme.updated(text, readme.generate(reports), str(page))
+    wanted = readme.page(text, reports, str(page))
     if text == wanted:
         typer.echo(f"{page} is up to date")
     elif check:
@@ -150,6 +150,41 @@ def summary(
         typer.echo(json.dumps({variant: asdict(each) for variant, each in found.items()}, indent=2, allow_nan=False))
     else:
         typer.echo("\n\n".join(map(summary.table, found.values())))
+
+
+@app.command()
+def benchmark(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each contestant has its turn.")] = 15,
+    images: Annotated[
+        int, typer.Option(min=1, help="Validation images to predict before the timing; no batch is larger.")
+    ] = 1024,
+    save: Annotated[
+        bool, typer.Option("--save", help="Write benchmark.json and benchmark.png to the reports.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    reports: Reports = REPORTS,
+    networks: Annotated[
+        Path, typer.Option(help="The folder with full.safetensors and binary.bnn.", show_default="models")
+    ] = MODEL.parent,
+    data: Annotated[Path, typer.Option(help="The folder with train.npz and validation.npz.")] = Path("data/processed"),
+) -> None:
+    """Time the packed network beside torch and onnxruntime, on an otherwise idle machine: minutes, all cores.
+
+    What is not installed is left out with a warning: pip install -e '.[peers]'.
+    """
+    import datetime
+
+    from bnnlib import files, plots
+    from bnnlib.benchmark import record
+    from bnnlib.benchmark.timing import Effort
+
+    effort = Effort(rounds)
+    found = record.run(networks, data, images, effort, lambda line: typer.echo(line, err=True))
+    result = record.to_json(found, effort, datetime.datetime.now(tz=datetime.UTC).date())
+    if save:
+        files.write_json(reports / "benchmark.json", result)
+        files.write_bytes(reports / "benchmark.png", plots.png(plots.benchmark(result)))
+    typer.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else record.table(result))
 
 
 def main() -> None:

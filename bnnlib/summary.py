@@ -112,7 +112,7 @@ def table(summary: Summary) -> str:
     }
     width = max(map(len, figures))
     lines = [f"{name:<{width}}  {value}" for name, value in figures.items()]
-    return "\n".join([f"{summary.model}: {width_in_bits}", "", *_aligned([HEADINGS, *rows]), "", *lines])
+    return "\n".join([f"{summary.model}: {width_in_bits}", "", *aligned([HEADINGS, *rows]), "", *lines])
 
 
 def _output_shapes(network: ConvNet) -> dict[str, tuple[int, int, int]]:
@@ -165,7 +165,7 @@ def _row(layer: Layer) -> tuple[str, ...]:
     return (layer.name, str(layer.input_bits), shape, *(f"{number:,}" for number in numbers))
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns of equal width: the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

@@ -38,6 +38,9 @@ PURE = {
     "fast",
     "engines",
     "c_code",
+    "timing",
+    "contestants",
+    "onnx_peer",
 }
 EDGES = {
     "files",
@@ -53,6 +56,11 @@ EDGES = {
     "images",
     "predict",
     "served",
+    "machine",
+    "largest_layer",
+    "contest",
+    "child",
+    "record",
 }
 HOMES = {
     "mlflow": {"bnnlib/tracking.py"},
@@ -63,7 +71,9 @@ HOMES = {
     "torchvision": {"bnnlib/sources.py"},
     "PIL": {"bnnlib/images.py"},
     "numba": {"bnnlib/packed/fast.py"},
-    "onnx": {"bnnlib/onnx_export.py"},
+    "onnx": {"bnnlib/onnx_export.py", "bnnlib/benchmark/onnx_peer.py"},
+    "onnxruntime": {"bnnlib/benchmark/onnx_peer.py"},
+    "numkong": {"bnnlib/benchmark/largest_layer.py"},
 }
 
 

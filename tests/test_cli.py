@@ -25,7 +25,9 @@ def bnn(bnn: Bnn) -> Bnn:
     write_metrics()
     sizes = {variant: {"weight_bytes": 1} for variant in BOUNDS}
     Path("reports/sizes.json").write_text(json.dumps(sizes))
-    Path("README.md").write_text(f"# Title\n{readme.BEGIN}\n{readme.END}\nend\n")
+    Path("README.md").write_text(
+        f"# Title\n{readme.RESULTS.begin}\n{readme.RESULTS.end}\n{readme.SPEED.begin}\n{readme.SPEED.end}\nend\n"
+    )
 
     return bnn
 
@@ -111,7 +113,7 @@ def test_readme_check_fails_on_a_stale_page_and_passes_once_it_is_written(bnn: B
 def test_readme_without_markers_is_left_alone(bnn: Bnn) -> None:
     Path("README.md").write_text("# Title\n")
     code, *_ = bnn("readme")
-    assert code == f"error: README.md: the marker {readme.BEGIN} stands there 0 times, expected once"
+    assert code == f"error: README.md: the marker {readme.RESULTS.begin} stands there 0 times, expected once"
     assert Path("README.md").read_text() == "# Title\n"
 
 

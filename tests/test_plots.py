@@ -6,6 +6,7 @@ import io
 import struct
 from collections.abc import Callable, Iterator
 
+import benchmarks
 import matplotlib
 import matplotlib.image
 import numpy as np
@@ -47,6 +48,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "macro-F1 that reaches 0 and 1": lambda: curve("macro_f1", 0.0, 0.5, 1.0),
     "confusion": confusion,
     "kernel": kernel,
+    "benchmark": lambda: plots.benchmark(benchmarks.as_json()),
+    "benchmark without peers": lambda: plots.benchmark(benchmarks.as_json_without_peers()),
 }
 
 
@@ -129,3 +132,20 @@ def test_a_kernel_runs_from_black_through_grey_to_white() -> None:
 @pytest.mark.parametrize(("bits", "text"), [(1, "binary (1 bit)"), (2, "binary (2 bits)")])
 def test_names(bits: int, text: str) -> None:
     assert plots.name("binary", bits) == text
+
+
+def test_the_benchmark_shows_the_medians_on_one_thread_with_their_quartiles() -> None:
+    [axes] = plots.benchmark(benchmarks.as_json()).axes
+    assert axes.get_xscale() == "log"
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == [*benchmarks.MEDIANS]
+    shown: dict[str, list[float]] = {name: [] for name in names}
+    for container in axes.containers:
+        point, _, [bar] = container.lines
+        name = names[int(point.get_ydata()[0])]
+        shown[name].append(float(point.get_xdata()[0]))
+        assert point.get_color() == plots.COLOURS["binary" if name in plots.ONE_BIT else "full"]
+        assert point.get_marker() == plots.BATCH_MARKERS[1 if len(shown[name]) == 1 else 64]
+        [[[low, _], [high, _]]] = bar.get_segments()
+        assert [low, high] == pytest.approx([shown[name][-1], shown[name][-1]])  # the samples are all alike
+    assert shown == {name: [*medians.values()] for name, medians in benchmarks.MEDIANS.items()}

@@ -1,14 +1,19 @@
-"""The generated part of the page, and that nothing else of it is touched."""
+"""The generated parts of the page, and that nothing else of it is touched."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
+import benchmarks
 import pytest
 
 from bnnlib import readme
-from bnnlib.readme import BEGIN, END, ReadmeError
+from bnnlib.readme import RESULTS, SPEED, ReadmeError
+
+BEGIN, END = RESULTS
 
 PAGE = f"# Title\n\nbefore\n\n{BEGIN}\nold\n{END}\n\nafter\n"
 
@@ -84,3 +89,66 @@ def test_the_generated_text_depends_on_the_reports_alone(tmp_path: Path) -> None
     metrics["full"]["test"]["loss"] = 0.04326
     (second / "metrics.json").write_text(json.dumps(metrics))
     assert readme.generate(first) != readme.generate(second)
+
+
+def record_in(reports: Path, **changes: Any) -> None:
+    """Write the fabricated record, but for the changes."""
+    (reports / "benchmark.json").write_text(json.dumps({**benchmarks.as_json(), **changes}))
+
+
+def test_without_a_record_the_part_says_how_to_make_one(tmp_path: Path) -> None:
+    assert readme.speed(reports_in(tmp_path)) == (
+        "Nothing measured yet: `bnn benchmark --save` writes reports/benchmark.json.\n"
+    )
+
+
+def test_the_speed_is_that_of_the_record(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    record_in(reports)
+    lines = readme.speed(reports).splitlines()
+    assert lines[0].startswith(
+        "A Processor, 2 cores (x86_64: avx2, avx512_vpopcntdq), 16.0 GiB, load average 0.1 before; "
+    )
+    assert "| contestant | batch 1 | batch 64 | 2 threads, best batch | validation accuracy |" in lines
+    assert "| torch_fp32 | 400.0 | 200.0 | 150.0 | 99.00% |" in lines
+    assert "| reference | 6,000.0 |  |  | 98.00% |" in lines
+    assert "| fast | 20.0 | 10.0 | 5.0 | 98.00% |" in lines
+    assert "![Time an image of each contestant](reports/benchmark.png)" in lines
+    assert "| throughput, PyTorch float32 | 18.0 | 18.0 to 18.0 |" in lines
+    assert "| one image alone, PyTorch float32 | 15.0 | 15.0 to 15.0 |" in lines
+    assert any("8.00 us; a kernel by hand in AVX-512 intrinsics 6.00 us" in line and "75%" in line for line in lines)
+    assert "- 10,000 images at once: 1.5 MB more memory, 175.0 MB for the whole process." in lines
+
+
+def test_what_was_not_measured_says_why(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    (reports / "benchmark.json").write_text(json.dumps(benchmarks.as_json_without_peers()))
+    lines = readme.speed(reports).splitlines()
+    assert "| onnxruntime_int8 (missing: no onnxruntime) | | | | |" in lines
+    assert "| throughput, onnxruntime int8 | not measured | no onnxruntime |" in lines
+    assert "| throughput, PyTorch float32, both without AVX-512 (AVX2 only) | not measured | no AVX2 |" in lines
+    assert "- Ceiling of blocks[1]: not measured, no compiler." in lines
+    assert not any("more memory" in line or "NumKong" in line for line in lines)
+    for block in "\n".join(lines).split("\n\n"):
+        assert len({line.count("|") for line in block.splitlines() if line.startswith("|")}) <= 1
+
+
+def test_a_record_that_lacks_something(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    record_in(reports, ratios={})
+    with pytest.raises(ReadmeError, match=r"benchmark.json: lacks what the page shows \(KeyError: 'torch_fp32'\)"):
+        readme.speed(reports)
+
+
+def test_the_page_holds_both_parts_and_nothing_else_changes(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    record_in(reports)
+    text = f"a\n{BEGIN}\nold\n{END}\nb\n{SPEED.begin}\n{SPEED.end}\nc\n"
+    found = readme.page(text, reports, "page")
+    assert found == (
+        f"a\n{BEGIN}\n\n{readme.generate(reports)}\n{END}\nb\n"
+        f"{SPEED.begin}\n\n{readme.speed(reports)}\n{SPEED.end}\nc\n"
+    )
+    assert readme.page(found, reports, "page") == found
+    with pytest.raises(ReadmeError, match=re.escape(f"page: the marker {SPEED.begin} stands there 0 times")):
+        readme.page(PAGE, reports, "page")

@@ -79,7 +79,7 @@ def test_committed_metrics_pass_the_gate_and_the_page_shows_them() -> None:
     found = gate.verdicts(files.read_json(ROOT / "reports/metrics.json"), thresholds)
     assert [verdict.name for verdict in found if not verdict.passed] == []
     page = Path(ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme.updated(page, readme.generate(ROOT / "reports"), "README.md") == page
+    assert readme.page(page, ROOT / "reports", "README.md") == page
 
 
 def test_thresholds_are_at_least_those_of_the_reference() -> None:
