@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ PURE = {
     "metrics",
     "quantizers",
     "convolution",
+    "layers",
     "models",
     "batches",
     "training",
@@ -133,7 +135,7 @@ def read_by(stage: str) -> set[str]:
 # Another value of a parameter where one more, or half, will not do; None: there is only one data set so far.
 OTHERS = {
     "device": "cuda",
-    "bits": 4,
+    "bits": 2,
     "name": None,
     "limit": 300,
     "epochs": 1,
@@ -143,25 +145,35 @@ OTHERS = {
 
 
 def leaves_that_matter(variant: Any) -> set[str]:
-    """The parameters that change what a training is given, found by changing one at a time."""
-    committed = params.load(ROOT / "params.yaml").model_dump()
-    before = params.parse(committed, "committed").training(variant)
-    found = set()
-    for leaf, value in params.flatten(committed).items():
-        other = OTHERS.get(leaf.split(".")[-1], value)
-        if other is None:
-            continue
-        if other == value:
-            other = value + 1 if isinstance(value, int) else value / 2 + 0.01
-        *path, last = leaf.split(".")
-        changed = params.load(ROOT / "params.yaml").model_dump()
-        section = changed
-        for step in path:
-            section = section[step]
-        section[last] = other
-        if params.parse(changed, leaf).training(variant) != before:
-            found.add(leaf)
-    return found
+    """The parameters that change what a training is given, found by changing one at a time, at 1 bit and at 4."""
+    narrow = params.load(ROOT / "params.yaml").model_dump()
+    wider = with_other(narrow, "model.bits", 4)
+    return {
+        leaf
+        for base in (narrow, wider)
+        for leaf, value in params.flatten(base).items()
+        if (other := another(leaf, value)) is not None
+        and params.parse(with_other(base, leaf, other), leaf).training(variant)
+        != params.parse(base, "base").training(variant)
+    }
+
+
+def another(leaf: str, value: Any) -> Any:
+    """A value that is allowed and not this one, or None."""
+    if isinstance(value, bool):
+        return not value
+    other = OTHERS.get(leaf.split(".")[-1], value)
+    return other if other != value else value + 1 if isinstance(value, int) else value / 2 + 0.01
+
+
+def with_other(base: dict[str, Any], leaf: str, value: Any) -> dict[str, Any]:
+    *path, last = leaf.split(".")
+    changed = copy.deepcopy(base)
+    section = changed
+    for step in path:
+        section = section[step]
+    section[last] = value
+    return changed
 
 
 @pytest.mark.parametrize("library", HOMES)

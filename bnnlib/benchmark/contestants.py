@@ -69,7 +69,7 @@ def fold(published: Published) -> list[Convolution]:
     """The convolutions of the full-precision network, with batch norm, the first with the pixels' normalisation."""
     folded = []
     for layer in models.restore(published).layers():
-        scale, offset = models.affine(layer.norm)
+        scale, offset = layers.affine(layer.norm)
         folded.append(Convolution((layer.weight * scale[:, None, None, None]).numpy(), offset.numpy()))
     weight, bias = folded[0]
     # w (x / WHITE - MEAN) / STD = (w / WHITE / STD) x - w MEAN / STD
