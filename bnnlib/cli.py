@@ -30,16 +30,19 @@ MODEL = Path(__file__).resolve().parents[1] / "models" / "binary.bnn"
 
 @app.command()
 def check(reports: Reports = REPORTS, params_yaml: Annotated[Path, typer.Option()] = Path("params.yaml")) -> None:
-    """Compare the test metrics with the thresholds; exit with 1 when one is missed."""
+    """Compare the test metrics with the thresholds, and the engines with one another; exit with 1 on a miss."""
     from bnnlib import files, gate, params
 
-    thresholds = params.load(params_yaml).thresholds
-    found = gate.verdicts(files.read_json(reports / "metrics.json"), thresholds)
+    cfg = params.load(params_yaml)
+    metrics = files.read_json(reports / "metrics.json")
+    found = gate.verdicts(metrics, cfg.thresholds)
+    if gate.is_packed(metrics):
+        found += gate.agreement(files.read_json(reports / "agreement.json"), cfg.data.limit)
     for verdict in found:
         typer.echo(verdict)
     missed = [verdict.name for verdict in found if not verdict.passed]
     if missed:
-        raise gate.GateError(f"{len(missed)} of {len(found)} thresholds missed: {', '.join(missed)}")
+        raise gate.GateError(f"{len(missed)} of {len(found)} bounds missed: {', '.join(missed)}")
 
 
 @app.command(name="readme")
@@ -113,11 +116,10 @@ def export(
     out: Annotated[Path, typer.Option(file_okay=False, help="The folder to write into.")] = Path(),
 ) -> None:
     """Write the packed model as bnn_model.h and bnn_model.c (C99, no libraries), or as bnn_model.onnx."""
-    from bnnlib import files, onnx_export
+    from bnnlib import files, onnx_export, packed_file
     from bnnlib.packed import c_code
-    from bnnlib.packed import format as packed_format
 
-    packed = packed_format.decode(files.read_bytes(model))
+    packed = packed_file.read(model)
     if target == "c":
         contents = {name: text.encode() for name, text in c_code.generate(packed).items()}
     else:
@@ -143,8 +145,12 @@ def summary(
 
     found = {}
     for variant in ("full", "binary") if model == "both" else (model,):
-        published = weights.read(networks / f"{variant}.safetensors")
-        packed = packed_format.encode(export.pack(published)) if published.bits == 1 else None
+        path = networks / f"{variant}.safetensors"
+        published = weights.read(path)
+        try:
+            packed = packed_format.encode(export.pack(published)) if published.bits == 1 else None
+        except export.ExportError as error:
+            raise export.ExportError(f"{path}: {error}") from error
         found[variant] = summary.summarize(variant, published, packed)
     if as_json:
         typer.echo(json.dumps({variant: asdict(each) for variant, each in found.items()}, indent=2, allow_nan=False))

@@ -53,16 +53,17 @@ def updated(text: str, generated: str, name: str, markers: Markers = RESULTS) ->
 
 
 def generate(reports: Path) -> str:
-    """The results as Markdown: table, curves, confusion matrices, kernels. Links are relative to reports/'s parent."""
+    """The results as Markdown: tables, curves, confusion matrices, kernels. Links are relative to reports/'s parent."""
     metrics = files.read_json(reports / "metrics.json")
     sizes = files.read_json(reports / "sizes.json")
+    agreement = files.read_json(reports / "agreement.json")
     try:
-        return _page(reports, metrics, sizes)
+        return _page(reports, metrics, sizes, agreement)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ReadmeError(
-            f"{reports}: metrics.json or sizes.json lacks what the page shows ({reason}); "
-            "`dvc repro evaluate` writes them"
+            f"{reports}: metrics.json, sizes.json or agreement.json lacks what the page shows ({reason}); "
+            "`dvc repro evaluate agreement` writes them"
         ) from error
 
 
@@ -79,11 +80,13 @@ def speed(reports: Path) -> str:
         raise ReadmeError(f"{path}: lacks what the page shows ({reason}); `bnn benchmark --save` writes it") from error
 
 
-def _page(reports: Path, metrics: dict[str, Any], sizes: dict[str, Any]) -> str:
+def _page(reports: Path, metrics: dict[str, Any], sizes: dict[str, Any], agreement: dict[str, Any]) -> str:
     folder = f"{reports.name}/{FIGURES}"
     return "\n".join(
         [
             *_results(metrics, sizes),
+            "",
+            *_agreement(agreement),
             "",
             f"![Loss over the epochs]({folder}/loss.png)",
             f"![Macro-F1 over the epochs]({folder}/macro_f1.png)",
@@ -98,16 +101,38 @@ def _page(reports: Path, metrics: dict[str, Any], sizes: dict[str, Any]) -> str:
 
 def _results(metrics: dict[str, Any], sizes: dict[str, Any]) -> list[str]:
     lines = [
-        "| model | bits | epoch | macro-F1 | loss | accuracy | weight bytes |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| model | bits | epoch | macro-F1 | loss | accuracy | weight bytes | file bytes |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for variant, result in metrics.items():
-        test = result["test"]
+        test, size = result["test"], sizes[variant]
+        link, file_bytes = f"[{variant}](models/{variant}.safetensors)", size["file_bytes"]
+        if size["packed_bytes"] is not None:
+            link, file_bytes = f"{link}, [packed](models/{variant}.bnn)", size["packed_bytes"]
         lines.append(
-            f"| [{variant}](models/{variant}.safetensors) | {result['bits']} | {result['epoch']} "
+            f"| {link} | {result['bits']} | {result['epoch']} "
             f"| {test['macro_f1']:.4f} | {test['loss']:.4f} | {test['accuracy']:.4f} "
-            f"| {sizes[variant]['weight_bytes']:,} |"
+            f"| {size['weight_bytes']:,} | {file_bytes:,} |"
         )
+    return lines
+
+
+def _agreement(splits: dict[str, Any]) -> list[str]:
+    """How many images the engines were compared on, and a row for each pair: what differs, over all splits."""
+    if not splits:
+        return ["No engines were compared: only a 1-bit network has a packed form."]
+    images = {name: min(pair["images"] for pair in pairs.values()) for name, pairs in splits.items()}
+    each = ", ".join(f"{count:,} {name}" for name, count in images.items())
+    lines = [
+        f"The trained 1-bit network and both engines of its packed form, compared on {sum(images.values()):,} images "
+        f"({each}), integers exactly and float32 logits bit for bit:",
+        "",
+        "| engines | dot products that differ | logits that differ | predictions that differ |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for pair in next(iter(splits.values())):
+        sums = (sum(pairs[pair][kind] for pairs in splits.values()) for kind in ("dots", "logits", "predictions"))
+        lines.append(f"| {pair} | {' | '.join(f'{count:,}' for count in sums)} |")
     return lines
 
 

@@ -1,37 +1,53 @@
-"""Score both published networks. The only stage that reads the test set."""
+"""Score both published networks, the 1-bit one in its packed form. The only stage that reads the test set's labels."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bnnlib import evaluation, files, models, params, reports, runtime, tracking, weights
+import torch
+
+from bnnlib import evaluation, files, models, packed_file, params, reports, runtime, tracking, weights
+from bnnlib.evaluation import Evaluation
+from bnnlib.mnist import Split
+from bnnlib.models import ConvNet
+from bnnlib.packed import engines
+from bnnlib.packed.engines import Engine
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
 def main(
-    full: Path, binary: Path, validation: Path, test: Path, out: Path, params_yaml: ParamsFile = DEFAULT_PARAMS
+    full: Path,
+    binary: Path,
+    packed: Path,
+    validation: Path,
+    test: Path,
+    out: Path,
+    params_yaml: ParamsFile = DEFAULT_PARAMS,
 ) -> None:
-    """Score the networks FULL and BINARY on VALIDATION and TEST; write metrics and tables into the folder OUT."""
+    """Score the networks FULL and BINARY on VALIDATION and TEST; write metrics and tables into the folder OUT.
+
+    PACKED is the packed form of BINARY, which is scored in its place; it is empty for a network wider than one bit.
+    """
     cfg = params.load(params_yaml)
     runtime.configure(cfg.runtime.threads, cfg.runtime.device)
     splits = {"validation": files.read_split(validation), "test": files.read_split(test)}
+    small = packed_file.read_if_any(packed)
+    fast = None if small is None else engines.best(small, cfg.runtime.threads)
     with tracking.open_run("evaluate", params.flatten(cfg.runtime, "runtime."), data=[validation, test]) as log:
         for name, path in {"validation": validation, "test": test}.items():
             log.log_dataset(path, splits[name], name)
         results = {}
-        for variant, path in {"full": full, "binary": binary}.items():
+        for variant, path, engine in (("full", full, None), ("binary", binary, fast)):
             published = weights.read(path)
             model = models.restore(published).to(cfg.runtime.device)
-            scored = {
-                name: evaluation.evaluate(model, *evaluation.tensors(split, cfg.runtime.device))
-                for name, split in splits.items()
-            }
+            scored = {name: _evaluate(model, engine, split, cfg.runtime.device) for name, split in splits.items()}
             results[variant] = reports.Result(
                 bits=published.bits,
                 epoch=published.epoch,
                 weights=models.weight_count(model),
                 weight_bytes=models.weight_bytes(model),
                 file_bytes=path.stat().st_size,
+                packed_bytes=None if engine is None else packed.stat().st_size,
                 **scored,
             )
         for name, table in reports.tables(splits["test"].labels, results).items():
@@ -41,6 +57,14 @@ def main(
             files.write_json(out / name, content)
             log.log_artifact(out / name)
         log.log_metrics(params.flatten(reports.metrics_object(results)))
+
+
+def _evaluate(model: ConvNet, engine: Engine | None, split: Split, device: str) -> Evaluation:
+    """The scores of a network, or those of the engine that runs its packed form."""
+    if engine is None:
+        return evaluation.evaluate(model, *evaluation.tensors(split, device))
+    _, labels = evaluation.tensors(split, "cpu")
+    return evaluation.score(torch.from_numpy(engine.logits(split.images)), labels)
 
 
 if __name__ == "__main__":

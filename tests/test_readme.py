@@ -48,11 +48,19 @@ def test_markers_that_are_missing_doubled_or_swapped(text: str, message: str) ->
 def reports_in(folder: Path) -> Path:
     scores = {"macro_f1": 0.98765, "loss": 0.04321, "accuracy": 0.5}
     metrics = {"full": {"bits": 16, "epoch": 7, "test": scores}, "binary": {"bits": 1, "epoch": 9, "test": scores}}
-    sizes = {"full": {"weight_bytes": 111_424}, "binary": {"weight_bytes": 6_964}}
+    sizes = {
+        "full": {"weight_bytes": 111_424, "file_bytes": 113_656, "packed_bytes": None},
+        "binary": {"weight_bytes": 6_964, "file_bytes": 58_424, "packed_bytes": 7_311},
+    }
+    pairs = {
+        "a and b": {"images": 1_000, "dots": 2, "logits": 3, "predictions": 1},
+        "a and c": {"images": 1_000, "dots": 0, "logits": 0, "predictions": 0},
+    }
     reports = folder / "reports"
     (reports / "figures").mkdir(parents=True)
     (reports / "metrics.json").write_text(json.dumps(metrics))
     (reports / "sizes.json").write_text(json.dumps(sizes))
+    (reports / "agreement.json").write_text(json.dumps({"train": pairs, "test": pairs}))
     for name in ("kernel_full_1", "kernel_full_2", "kernel_binary_1", "kernel_binary_2", "loss"):
         (reports / "figures" / f"{name}.png").write_bytes(b"")
     return reports
@@ -61,9 +69,30 @@ def reports_in(folder: Path) -> Path:
 def test_the_table_holds_the_numbers_of_the_reports(tmp_path: Path) -> None:
     lines = readme.generate(reports_in(tmp_path)).splitlines()
     assert lines[2:4] == [
-        "| [full](models/full.safetensors) | 16 | 7 | 0.9877 | 0.0432 | 0.5000 | 111,424 |",
-        "| [binary](models/binary.safetensors) | 1 | 9 | 0.9877 | 0.0432 | 0.5000 | 6,964 |",
+        "| [full](models/full.safetensors) | 16 | 7 | 0.9877 | 0.0432 | 0.5000 | 111,424 | 113,656 |",
+        "| [binary](models/binary.safetensors), [packed](models/binary.bnn) | 1 | 9 | 0.9877 | 0.0432 | 0.5000 | 6,964 "
+        "| 7,311 |",
     ]
+
+
+def test_what_differs_is_added_up_for_each_pair_of_engines(tmp_path: Path) -> None:
+    text = readme.generate(reports_in(tmp_path))
+    assert "compared on 2,000 images (1,000 train, 1,000 test)" in text
+    assert "| a and b | 4 | 6 | 2 |\n| a and c | 0 | 0 | 0 |\n" in text
+
+
+def test_a_network_that_is_not_packed_is_compared_with_nothing(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    (reports / "agreement.json").write_text("{}")
+    assert "\nNo engines were compared: only a 1-bit network has a packed form.\n" in readme.generate(reports)
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"train": {}}', '{"train": {"a and b": {"images": 3}}}', '{"train": 1}'])
+def test_a_report_that_lacks_what_the_page_shows(content: str, tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    (reports / "agreement.json").write_text(content)
+    with pytest.raises(ReadmeError, match=r"reports: metrics.json, sizes.json or agreement.json lacks what the page"):
+        readme.generate(reports)
 
 
 def test_figures_are_linked_from_the_page_beside_the_reports(tmp_path: Path) -> None:

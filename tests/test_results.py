@@ -75,8 +75,9 @@ def test_figures_follow_from_the_reports(variant: str) -> None:
 
 
 def test_committed_metrics_pass_the_gate_and_the_page_shows_them() -> None:
-    thresholds = params.load(ROOT / "params.yaml").thresholds
-    found = gate.verdicts(files.read_json(ROOT / "reports/metrics.json"), thresholds)
+    cfg = params.load(ROOT / "params.yaml")
+    found = gate.verdicts(files.read_json(ROOT / "reports/metrics.json"), cfg.thresholds)
+    found += gate.agreement(files.read_json(ROOT / "reports/agreement.json"), cfg.data.limit)
     assert [verdict.name for verdict in found if not verdict.passed] == []
     page = Path(ROOT / "README.md").read_text(encoding="utf-8")
     assert readme.page(page, ROOT / "reports", "README.md") == page

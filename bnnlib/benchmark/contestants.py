@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from bnnlib import mnist, models
+from bnnlib import layers, mnist, models
 from bnnlib.benchmark import onnx_peer
 from bnnlib.benchmark.onnx_peer import Convolution, PeerError
 from bnnlib.benchmark.timing import Entry, Key
