@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bnnlib import files
 from bnnlib.errors import BnnError
 from bnnlib.packed.format import FormatError, decode
 from bnnlib.packed.model import PackedModel
 
 
 class PackedFileError(BnnError):
-    """A packed file that is missing, damaged or empty; the message names it and the faulty field."""
+    """A packed file that is damaged or empty; the message names it and the faulty field."""
 
 
 def read(path: Path) -> PackedModel:
-    """Read a packed file; `PackedFileError` for anything else."""
+    """Read a packed file; `PackedFileError` for anything else, `FileError` where it cannot be read."""
     model = read_if_any(path)
     if model is None:
         raise PackedFileError(
@@ -25,12 +26,7 @@ def read(path: Path) -> PackedModel:
 
 def read_if_any(path: Path) -> PackedModel | None:
     """Read the file that the stage `export` wrote: None where it is empty, for a network wider than one bit."""
-    try:
-        content = path.read_bytes()  # `files.read_bytes` would import pandas, slower than a whole prediction
-    except OSError as error:
-        raise PackedFileError(
-            f"{path}: cannot be read ({error.strerror}); `dvc repro export` makes models/binary.bnn"
-        ) from error
+    content = files.read_bytes(path)
     if not content:
         return None
     try:

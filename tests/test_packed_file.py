@@ -9,6 +9,7 @@ import networks
 import pytest
 
 from bnnlib import packed_file
+from bnnlib.files import FileError
 from bnnlib.packed import format as packed_format
 from bnnlib.packed_file import PackedFileError
 
@@ -34,10 +35,9 @@ def test_an_empty_file_stands_for_no_model(tmp_path: Path) -> None:
 
 def test_no_file_and_a_folder(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "gone.bnn", "No such file or directory"), (tmp_path, "Is a directory")):
-        with pytest.raises(PackedFileError) as caught:
+        with pytest.raises(FileError) as caught:
             packed_file.read_if_any(path)
-        made = "`dvc repro export` makes models/binary.bnn"
-        assert str(caught.value) == f"{path}: cannot be read ({reason}); {made}"
+        assert str(caught.value) == f"{path}: cannot be read ({reason}); `dvc repro` makes it"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bnnlib import images, mnist, predict
+from bnnlib.files import FileError
 from bnnlib.packed import format as packed_format
 from bnnlib.packed import reference
 from bnnlib.packed.model import PackedModel
@@ -73,9 +74,9 @@ def test_of_equals_the_lower_digit_comes_first_and_tiny_ones_keep_their_order() 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "gone.bnn"
-    with pytest.raises(PackedFileError) as caught:
+    with pytest.raises(FileError) as caught:
         predict.read_model(path)
-    reason = "cannot be read (No such file or directory); `dvc repro export` makes models/binary.bnn"
+    reason = "cannot be read (No such file or directory); `dvc repro` makes it"
     assert str(caught.value) == f"{path}: {reason}"
 
 
@@ -268,7 +269,7 @@ def test_another_model(bnn: Bnn, seven: str, model: PackedModel, tmp_path: Path)
 def test_a_missing_model_ends_the_command(bnn: Bnn, seven: str) -> None:
     code, output, _ = bnn("--model", "gone.bnn", seven)
     assert (code, output) == (
-        "error: gone.bnn: cannot be read (No such file or directory); `dvc repro export` makes models/binary.bnn",
+        "error: gone.bnn: cannot be read (No such file or directory); `dvc repro` makes it",
         "",
     )
 
