@@ -33,7 +33,7 @@ def check(reports: Reports = REPORTS, params_yaml: Annotated[Path, typer.Option(
     """Compare the test metrics with the thresholds; exit with 1 when one is missed."""
     from bnnlib import files, gate, params
 
-    thresholds = params.load(params_yaml).thresholds
+    thresholds = gate.thresholds(params.load(params_yaml))
     found = gate.verdicts(files.read_json(reports / "metrics.json"), thresholds)
     for verdict in found:
         typer.echo(verdict)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bnnlib.errors import BnnError
-from bnnlib.params import Thresholds
+from bnnlib.params import Params, Thresholds
 
 
 class GateError(BnnError):
-    """A threshold is missed, or its metric is missing or no number."""
+    """A threshold is missed, or it or its metric is missing or no number."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,17 @@ class Verdict:
     def __str__(self) -> str:
         sign = ">=" if self.at_least else "<="
         return f"{'ok    ' if self.passed else 'MISSED'} {self.name}: {self.value:.6f} (bound {sign} {self.bound})"
+
+
+def thresholds(cfg: Params) -> Thresholds:
+    """The thresholds of the data set that the parameters name; `GateError` where it has none."""
+    found: Thresholds | None = getattr(cfg.thresholds, cfg.data.name)
+    if found is None:
+        raise GateError(
+            f"thresholds.{cfg.data.name} is null in the parameters, so there is nothing to hold the metrics to; "
+            "write bounds there, as thresholds.mnist has them"
+        )
+    return found
 
 
 def verdicts(metrics: Mapping[str, Any], thresholds: Thresholds) -> list[Verdict]:

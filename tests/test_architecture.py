@@ -120,11 +120,11 @@ def read_by(stage: str) -> set[str]:
     return {chain.removeprefix("cfg.") for chain in chains if chain.startswith("cfg.")}
 
 
-# Another value of a parameter where one more, or half, will not do; None: there is only one data set so far.
+# Another value of a parameter where one more, or half, will not do. Thresholds that are null stay so.
 OTHERS = {
     "device": "cuda",
     "bits": 4,
-    "name": None,
+    "name": "fashion_mnist",
     "limit": 300,
     "epochs": 1,
     "max_epochs": 1,
