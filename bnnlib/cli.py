@@ -35,7 +35,7 @@ def check(reports: Reports = REPORTS, params_yaml: Annotated[Path, typer.Option(
 
     cfg = params.load(params_yaml)
     metrics = files.read_json(reports / "metrics.json")
-    found = gate.verdicts(metrics, cfg.thresholds)
+    found = gate.verdicts(metrics, gate.thresholds(cfg))
     if gate.is_packed(metrics):
         found += gate.agreement(files.read_json(reports / "agreement.json"), cfg.data.limit)
     for verdict in found:

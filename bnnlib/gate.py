@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bnnlib.errors import BnnError
-from bnnlib.params import Thresholds
+from bnnlib.params import Params, Thresholds
 
 # What the stage `agreement` compares, and how many images MNIST's two parts have; the first makes two splits.
 SPLITS = ("train", "validation", "test")
@@ -16,7 +16,7 @@ PAIRS = ("torch and reference", "torch and fast", "reference and fast")
 
 
 class GateError(BnnError):
-    """A bound is missed, or its metric is missing or no number."""
+    """A bound is missed, or it or its metric is missing or no number."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,17 @@ class Verdict:
         sign = ">=" if self.at_least else "<="
         value = f"{self.value:.6f}" if isinstance(self.value, float) else self.value
         return f"{'ok    ' if self.passed else 'MISSED'} {self.name}: {value} (bound {sign} {self.bound})"
+
+
+def thresholds(cfg: Params) -> Thresholds:
+    """The thresholds of the data set that the parameters name; `GateError` where it has none."""
+    found: Thresholds | None = getattr(cfg.thresholds, cfg.data.name)
+    if found is None:
+        raise GateError(
+            f"thresholds.{cfg.data.name} is null in the parameters, so there is nothing to hold the metrics to; "
+            "write bounds there, as thresholds.mnist has them"
+        )
+    return found
 
 
 def verdicts(metrics: Mapping[str, Any], thresholds: Thresholds) -> list[Verdict]:

@@ -19,6 +19,7 @@ Bits = Literal[1, 2, 4, 8, 16, 32]
 BITS: tuple[int, ...] = get_args(Bits)
 FULL_BITS: Bits = 16
 Surrogate = Literal["ste", "approx", "swish", "annealed"]
+DataName = Literal["mnist", "fashion_mnist", "kmnist"]
 
 
 class ParamsError(BnnError):
@@ -39,7 +40,7 @@ class Runtime(_Section):
 class Data(_Section):
     """Which data set, and how it is split. ``limit``: only the first images of each file, for quick trials."""
 
-    name: Literal["mnist"]
+    name: DataName
     validation_fraction: Annotated[float, Field(ge=0.01, le=0.5)]
     limit: Annotated[int, Field(ge=200, le=60_000)] | None
 
@@ -112,6 +113,14 @@ class Thresholds(_Section):
     binary: Threshold
 
 
+class DataThresholds(_Section):
+    """The thresholds of each data set, None for a set without any."""
+
+    mnist: Thresholds | None
+    fashion_mnist: Thresholds | None
+    kmnist: Thresholds | None
+
+
 class Training(_Section):
     """All that decides one training."""
 
@@ -139,7 +148,7 @@ class Params(_Section):
     train: Train
     full: Recipe
     binary: BinaryRecipe
-    thresholds: Thresholds
+    thresholds: DataThresholds
 
     def training(self, variant: Variant) -> Training:
         """The parameters of one variant: `full` is always 16 bits wide, `binary` is model.bits wide."""
@@ -224,15 +233,20 @@ def _path(place: tuple[str | int, ...]) -> list[str]:
             break
         path.append(step)
         field = section.model_fields.get(step)
-        inner = field.annotation if field is not None else None
-        section = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+        section = _inner(field.annotation) if field is not None else None
     return path
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds, also where null may stand for it."""
+    choices = get_args(annotation) or (annotation,)
+    return next((choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel)), None)
 
 
 def _section(path: list[str]) -> type[BaseModel]:
     section: type[BaseModel] = Params
     for step in path:
-        section = cast("type[BaseModel]", section.model_fields[step].annotation)  # faults stand inside sections
+        section = cast("type[BaseModel]", _inner(section.model_fields[step].annotation))  # faults stand inside sections
     return section
 
 
@@ -255,7 +269,7 @@ def _allowed(field: FieldInfo) -> str:
     if get_origin(annotation) is Literal:
         return ", ".join(map(str, get_args(annotation))) + optional
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return f"a section with {', '.join(annotation.model_fields)}"
+        return f"a section with {', '.join(annotation.model_fields)}{optional}"
     if annotation is bool:
         return f"true or false{optional}"
     kind = "a whole number" if annotation is int else "a number"

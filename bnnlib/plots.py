@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -91,8 +91,11 @@ def curve(histories: Mapping[str, pd.DataFrame], names: Mapping[str, str], metri
     return figure
 
 
-def confusion(matrix: NDArray[np.int64], title: str) -> Figure:
-    """Row-normalised confusion matrix: each row sums to 1; every cell with images shows its share in percent."""
+def confusion(matrix: NDArray[np.int64], title: str, names: Sequence[str]) -> Figure:
+    """Row-normalised confusion matrix: each row sums to 1; every cell with images shows its share in percent.
+
+    ``names``: of the classes, in the order of the rows; words are written upwards below the columns.
+    """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     with _style():
         figure = Figure(figsize=(6.4, 5.6))
@@ -112,8 +115,8 @@ def confusion(matrix: NDArray[np.int64], title: str) -> Figure:
                     fontsize=9,
                     color="black" if share > 0.15 else "white",
                 )
-        axes.set_xticks(range(len(matrix)))
-        axes.set_yticks(range(len(matrix)))
+        axes.set_xticks(range(len(matrix)), names, rotation=90 if max(map(len, names)) > 3 else 0)
+        axes.set_yticks(range(len(matrix)), names)
         axes.set_xlabel("prediction")
         axes.set_ylabel("label")
         axes.set_title(f"{title} (% of each row)")

@@ -13,13 +13,12 @@ def main(manifest: Path, raw: Path, out: Path, params_yaml: ParamsFile = DEFAULT
     cfg = params.load(params_yaml)
     logged = {"seed": cfg.seed, **params.flatten(cfg.data, "data.")}
     with tracking.open_run("preprocess", logged, data=[manifest]) as log:
-        sources.verify(raw, sources.read_manifest(manifest))
-        parts = {
-            part: mnist.limited(
-                mnist.decode(files.read_bytes(raw / images), files.read_bytes(raw / labels), part), cfg.data.limit
-            )
-            for part, (images, labels) in mnist.PARTS.items()
-        }
+        digests = sources.read_manifest(manifest)
+        sources.verify(raw, digests)
+        parts = {}
+        for part, names in mnist.PARTS.items():
+            images, labels = (sources.read_raw(raw, name, digests) for name in names)
+            parts[part] = mnist.limited(mnist.decode(images, labels, part), cfg.data.limit)
         train, validation = mnist.split(parts["development"], cfg.data.validation_fraction, cfg.seed)
         for name, split in {"train": train, "validation": validation, "test": parts["test"]}.items():
             files.write_split(out / f"{name}.npz", split)

@@ -133,11 +133,11 @@ def read_by(stage: str) -> set[str]:
     return {chain.removeprefix("cfg.") for chain in chains if chain.startswith("cfg.")}
 
 
-# Another value of a parameter where one more, or half, will not do; None: there is only one data set so far.
+# Another value of a parameter where one more, or half, will not do. Thresholds that are null stay so.
 OTHERS = {
     "device": "cuda",
     "bits": 2,
-    "name": None,
+    "name": "fashion_mnist",
     "limit": 300,
     "epochs": 1,
     "max_epochs": 1,
@@ -164,6 +164,8 @@ def another(leaf: str, value: Any) -> Any:
     if isinstance(value, bool):
         return not value
     other = OTHERS.get(leaf.split(".")[-1], value)
+    if other is None:
+        return None
     return other if other != value else value + 1 if isinstance(value, int) else value / 2 + 0.01
 
 

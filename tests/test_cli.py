@@ -14,7 +14,7 @@ from conftest import Bnn
 from bnnlib import cli, gate, params, readme
 
 COMMITTED = Path(__file__).resolve().parents[1] / "params.yaml"
-BOUNDS = params.load(COMMITTED).thresholds.model_dump()
+BOUNDS = gate.thresholds(params.load(COMMITTED)).model_dump()
 
 
 @pytest.fixture
@@ -122,6 +122,19 @@ def test_check_takes_other_files(bnn: Bnn, tmp_path: Path) -> None:
     Path("other.yaml").write_text(text.replace(old, "macro_f1: 1.0"))
     assert bnn("check", "--reports", "results")[0] == 0
     code, *_ = bnn("check", "--reports", "results", "--params-yaml", "other.yaml")
+    assert code == "error: 1 of 16 bounds missed: full.test.macro_f1"
+
+
+def test_check_takes_the_thresholds_of_the_data_set(bnn: Bnn) -> None:
+    text = Path("params.yaml").read_text()
+    other = text.replace("name: mnist", "name: fashion_mnist", 1)
+    Path("params.yaml").write_text(other)
+    code, output, _ = bnn("check")
+    assert str(code).startswith("error: thresholds.fashion_mnist is null in the parameters")
+    assert output == ""
+    bounds = "{full: {macro_f1: 1, loss: 9}, binary: {macro_f1: 0, loss: 9}}"
+    Path("params.yaml").write_text(other.replace("fashion_mnist: null", f"fashion_mnist: {bounds}"))
+    code, *_ = bnn("check")
     assert code == "error: 1 of 16 bounds missed: full.test.macro_f1"
 
 

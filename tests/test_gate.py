@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bnnlib import gate
+from bnnlib import gate, params
 from bnnlib.gate import GateError
-from bnnlib.params import Threshold, Thresholds
+from bnnlib.params import DataThresholds, Threshold, Thresholds
 
 THRESHOLDS = Thresholds(full=Threshold(macro_f1=0.99, loss=0.03), binary=Threshold(macro_f1=0.98, loss=0.05))
+
+
+COMMITTED = params.load(Path(__file__).resolve().parents[1] / "params.yaml")
+
+
+def of(name: params.DataName, **sets: Thresholds) -> params.Params:
+    """The committed parameters with another data set, and thresholds for no more than these sets."""
+    none = dict.fromkeys(DataThresholds.model_fields)
+    data = COMMITTED.data.model_copy(update={"name": name})
+    return COMMITTED.model_copy(update={"data": data, "thresholds": DataThresholds(**{**none, **sets})})
+
+
+def test_the_thresholds_are_those_of_the_data_set() -> None:
+    other = THRESHOLDS.model_copy(update={"full": Threshold(macro_f1=0.9, loss=0.3)})
+    assert gate.thresholds(of("mnist", mnist=THRESHOLDS, kmnist=other)) == THRESHOLDS
+    assert gate.thresholds(of("kmnist", mnist=THRESHOLDS, kmnist=other)) == other
+
+
+def test_a_data_set_without_thresholds_is_named() -> None:
+    with pytest.raises(GateError) as caught:
+        gate.thresholds(of("fashion_mnist", mnist=THRESHOLDS))
+    assert str(caught.value).startswith("thresholds.fashion_mnist is null in the parameters, so there is nothing")
 
 
 def metrics(**changes: Any) -> dict[str, Any]:

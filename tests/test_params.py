@@ -30,7 +30,11 @@ GOOD: dict[str, Any] = {
         "learned_step": False,
         "latent_clip": 1.0,
     },
-    "thresholds": {"full": {"macro_f1": 0.99, "loss": 0.02}, "binary": {"macro_f1": 0.98, "loss": 0.05}},
+    "thresholds": {
+        "mnist": {"full": {"macro_f1": 0.99, "loss": 0.02}, "binary": {"macro_f1": 0.98, "loss": 0.05}},
+        "fashion_mnist": None,
+        "kmnist": None,
+    },
 }
 MISSING = object()
 
@@ -77,7 +81,12 @@ RECIPE = "learning_rate, weight_decay, shift, max_epochs"
 ONE_FAULT: list[tuple[str, Any, str]] = [
     ("train.epoch", 3, "train.epoch: unknown parameter; did you mean epochs?"),
     ("train.zzz", 3, "train.zzz: unknown parameter; known here: epochs, batch_size"),
-    ("thresholds.full.los", 3, "thresholds.full.los: unknown parameter; did you mean loss?"),
+    ("thresholds.mnist.full.los", 3, "thresholds.mnist.full.los: unknown parameter; did you mean loss?"),
+    ("thresholds.mnist.full.loss", 0, "thresholds.mnist.full.loss: 0 is not allowed; allowed: a number above 0 to 100"),
+    ("thresholds.mnist.all", 1, "thresholds.mnist.all: unknown parameter; known here: full, binary"),
+    ("thresholds.kmnist", 0.9, "thresholds.kmnist: 0.9 is not allowed; allowed: a section with full, binary, or null"),
+    ("thresholds.kmnist", MISSING, "thresholds.kmnist: missing; allowed: a section with full, binary, or null"),
+    ("thresholds.mnst", None, "thresholds.mnst: unknown parameter; did you mean mnist?"),
     ("full.latent_clip", 1.0, f"full.latent_clip: unknown parameter; known here: {RECIPE}"),
     ("runtimes", {}, "runtimes: unknown parameter; did you mean runtime?"),
     ("seed", MISSING, "seed: missing; allowed: a whole number from 0 below 4294967296"),
@@ -95,7 +104,7 @@ ONE_FAULT: list[tuple[str, Any, str]] = [
     ("runtime.threads", "2", f"runtime.threads: '2' is not allowed; allowed: {THREADS}{TEXT}"),
     ("runtime.threads", "two", f"runtime.threads: 'two' is not allowed; allowed: {THREADS}"),
     ("runtime.device", "gpu", "runtime.device: 'gpu' is not allowed; allowed: cpu, cuda"),
-    ("data.name", "fashion", "data.name: 'fashion' is not allowed; allowed: mnist"),
+    ("data.name", "fashion", "data.name: 'fashion' is not allowed; allowed: mnist, fashion_mnist, kmnist"),
     ("data.limit", 199, f"data.limit: 199 is not allowed; allowed: {LIMIT}"),
     ("data.limit", "500", f"data.limit: '500' is not allowed; allowed: {LIMIT}{TEXT}"),
     ("model.bits", 3, "model.bits: 3 is not allowed; allowed: 1, 2, 4, 8, 16, 32"),
@@ -131,7 +140,7 @@ def test_an_unknown_parameter_may_have_any_name(name: str) -> None:
         ("data.limit", 200),
         ("full.learning_rate", 1),  # a whole number is a number
         ("full.weight_decay", 0),
-        ("thresholds.full.macro_f1", 1.0),
+        ("thresholds.mnist.full.macro_f1", 1.0),
         ("model.bits", 32),
     ],
 )

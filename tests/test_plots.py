@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from bnnlib import plots
+from bnnlib import mnist, params, plots
 
 NAMES = {"full": "full (16 bits)", "binary": "binary (1 bit)"}
 
@@ -32,7 +32,7 @@ def curve(metric: str, *values: float) -> Figure:
 def confusion() -> Figure:
     matrix = np.diag(np.arange(10)) * 50  # label 0 has no images
     matrix[3, 5] = 1
-    return plots.confusion(matrix, "title")
+    return plots.confusion(matrix, "title", mnist.CLASS_NAMES["mnist"])
 
 
 def kernel() -> Figure:
@@ -120,6 +120,14 @@ def test_confusion_rows_sum_to_one_and_every_cell_with_images_says_its_share() -
     assert shares.sum(axis=1) == pytest.approx([0] + [1] * 9, abs=10 * 2**-53)
     texts = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
     assert texts == {**{(i, i): "100.0" for i in range(1, 10)}, (3, 3): "99.3", (3, 5): "0.7"}  # 150 and 1 of 151
+
+
+@pytest.mark.parametrize(("data", "rotation"), [("mnist", 0), ("kmnist", 0), ("fashion_mnist", 90)])
+def test_a_confusion_matrix_names_its_classes(data: params.DataName, rotation: int) -> None:
+    axes = plots.confusion(np.eye(10, dtype=np.int64), "title", mnist.CLASS_NAMES[data]).axes[0]
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert tuple(label.get_text() for label in labels) == mnist.CLASS_NAMES[data]
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
 
 
 def test_a_kernel_runs_from_black_through_grey_to_white() -> None:
