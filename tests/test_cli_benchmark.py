@@ -7,6 +7,7 @@ from pathlib import Path
 
 import networks
 import numpy as np
+import peers
 import pytest
 from conftest import Bnn
 
@@ -26,7 +27,7 @@ def data(parts: dict[str, mnist.Split], tmp_path: Path) -> Path:
 
 def test_all_that_there_is(bnn: Bnn, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("psutil.getloadavg", lambda: (1.5, 0.0, 0.0))
-    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; try: pip install 'bnnlib[peers]'")
+    peers.package("onnxruntime")
     code, output, errors = bnn(
         "benchmark", "--rounds", "1", "--images", "4", "--data", str(data), "--json", "--save", "--reports", "out"
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import networks
 import numpy as np
+import peers
 import pytest
 import torch
 from conftest import ROOT
@@ -80,7 +81,7 @@ def test_torch_in_both_layouts_computes_the_network(
 def test_onnxruntime_in_float32_computes_the_network(
     published: Published, data: mnist.Split, float32_logits: NDArray[np.float64]
 ) -> None:
-    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; try: pip install 'bnnlib[peers]'")
+    peers.package("onnxruntime")
     run = onnx_peer.session(onnx_peer.graph(contestants.fold(published)), 1)
     assert np.abs(run(data.images) - float32_logits).max() < TOLERANCE
 
@@ -99,8 +100,8 @@ def test_every_contestant_predicts_like_its_network(
 
 
 def test_int8_is_int8(published: Published, data: mnist.Split) -> None:
-    onnx = pytest.importorskip("onnx", reason="onnx is not installed; try: pip install 'bnnlib[peers]'")
-    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; try: pip install 'bnnlib[peers]'")
+    onnx = peers.package("onnx")
+    peers.package("onnxruntime")
     plain = onnx_peer.graph(contestants.fold(published))
     model = onnx.load_from_string(onnx_peer.quantize(plain, data.images[:64]))
     stored = {tuple(tensor.dims): tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import networks
 import numpy as np
+import peers
 import pytest
 from conftest import ROOT
 
@@ -100,7 +101,7 @@ def test_a_compiler_that_refuses(layer: Layer, tmp_path: Path, monkeypatch: pyte
 
 
 def test_numkong_counts_the_same(layer: Layer) -> None:
-    pytest.importorskip("numkong", reason="numkong is not installed; try: pip install 'bnnlib[peers]'")
+    peers.package("numkong")
     largest_layer.numkong_run(layer)()  # which compares
     words = layer.words.copy()
     words[0, layer.maps(1).start] ^= 1
@@ -109,7 +110,7 @@ def test_numkong_counts_the_same(layer: Layer) -> None:
 
 
 def test_a_largest_layer_that_the_yardsticks_do_not_know(tmp_path: Path) -> None:
-    pytest.importorskip("numkong", reason="numkong is not installed; try: pip install 'bnnlib[peers]'")
+    peers.package("numkong")
     model, images = networks.draw("window of the whole map")  # whose first and only block is the largest
     layer = largest_layer.prepare(model, images[:2])
     message = "the largest block is number 0 with 1 input channels"
