@@ -63,11 +63,12 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     optimizer = torch.optim.Adam(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate, fused=True)
     steps = batches.count(len(images), batch_size)
     schedule = OneCycleLR(optimizer, max_lr=recipe.learning_rate, epochs=epochs, steps_per_epoch=steps)
+    augmentation = batches.Augmentation(recipe.shift, recipe.contrast)
     for epoch in range(1, epochs + 1):
         signs_before = _weight_signs(model)
         model.train()
         met = _Met.nothing(len(images), steps, device)
-        for step, batch in enumerate(batches.shuffled(images, labels, batch_size, recipe.shift, order)):
+        for step, batch in enumerate(batches.shuffled(images, labels, batch_size, augmentation, order)):
             model.progress = (epoch - 1 + step / steps) / epochs
             met.add(*_step(model, optimizer, batch, cfg.latent_clip), batch[1])
             learning_rate = float(schedule.get_last_lr()[0])

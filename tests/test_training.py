@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bnnlib import batches, evaluation, models, quantizers, training
+from bnnlib.batches import Augmentation
 from bnnlib.metrics import Scores
 from bnnlib.mnist import Split
 from bnnlib.models import ConvNet, NonFiniteError, Published
@@ -40,7 +41,7 @@ def config(bits: int, **changes: Any) -> Training:
         "seed": 0,
         "runtime": Runtime(device="cpu", threads=2),
         "train": Train(epochs=2, batch_size=32),
-        "recipe": Recipe(learning_rate=0.01, weight_decay=0.0001, shift=1, max_epochs=None),
+        "recipe": Recipe(learning_rate=0.01, weight_decay=0.0001, shift=1, contrast=1.5, max_epochs=None),
         "latent_clip": 0.5 if bits == 1 else None,
     }
     return Training(**{**values, **changes})
@@ -81,9 +82,9 @@ def test_the_seed_orders_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     # The initial weights differ with the seed too and would hide an order that does not.
     seeds, shuffled = [], batches.shuffled
 
-    def spy(images: Tensor, labels: Tensor, size: int, shift: int, generator: torch.Generator) -> Any:
+    def spy(images: Tensor, labels: Tensor, size: int, augmentation: Augmentation, generator: torch.Generator) -> Any:
         seeds.append(generator.initial_seed())
-        return shuffled(images, labels, size, shift, generator)
+        return shuffled(images, labels, size, augmentation, generator)
 
     monkeypatch.setattr(batches, "shuffled", spy)
     fitted(16, seed=5)
