@@ -14,12 +14,14 @@ from torch.nn import functional
 class Augmentation:
     """Random changes of the training images, drawn for each image anew.
 
-    ``shift``: moved by up to so many pixels each way; black moves in. ``contrast``: every pixel times a factor between
-    1 / contrast and contrast, uniform in its logarithm, white at most. To a 1-bit network, which knows ink from ground
-    alone, that is a lower or a higher threshold: bolder or thinner strokes.
+    ``shift``: moved by up to so many pixels each way; black moves in. ``shift_share``: share of the images that are
+    moved at all. ``contrast``: every pixel times a factor between 1 / contrast and contrast, uniform in its logarithm,
+    white at most. To a 1-bit network, which knows ink from ground alone, that is a lower or a higher threshold: bolder
+    or thinner strokes.
     """
 
     shift: int = 0
+    shift_share: float = 1.0
     contrast: float = 1.0
 
 
@@ -33,7 +35,9 @@ def shuffled(
     smaller: batch norm needs more than one image.
     """
     order = torch.randperm(len(images), generator=generator).to(images.device)
-    offsets = torch.randint(0, 2 * augmentation.shift + 1, (2, len(images)), generator=generator).to(images.device)
+    offsets = torch.randint(0, 2 * augmentation.shift + 1, (2, len(images)), generator=generator)
+    offsets[:, torch.rand(len(images), generator=generator) >= augmentation.shift_share] = augmentation.shift
+    offsets = offsets.to(images.device)
     exponents = 2 * torch.rand(len(images), generator=generator).to(images.device) - 1
     parts = (part.tensor_split(count(len(images), batch_size), dim=-1) for part in (order, offsets, exponents))
     for rows, moves, powers in zip(*parts, strict=True):

@@ -66,7 +66,7 @@ class Train(_Section):
 
 
 class Recipe(_Section):
-    """How one variant is trained. ``shift`` and ``contrast``: see `batches.Augmentation`.
+    """How one variant is trained. ``shift``, ``shift_share`` and ``contrast``: see `batches.Augmentation`.
 
     ``max_epochs``: bound of train.epochs for this variant, None for no bound.
     """
@@ -74,6 +74,7 @@ class Recipe(_Section):
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     shift: Annotated[int, Field(ge=0, le=8)]
+    shift_share: Annotated[float, Field(ge=0, le=1)]
     contrast: Annotated[float, Field(ge=1, le=10)]
     max_epochs: Annotated[int, Field(ge=1, le=10_000)] | None
 

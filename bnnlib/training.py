@@ -63,7 +63,7 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     optimizer = torch.optim.Adam(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate, fused=True)
     steps = batches.count(len(images), batch_size)
     schedule = OneCycleLR(optimizer, max_lr=recipe.learning_rate, epochs=epochs, steps_per_epoch=steps)
-    augmentation = batches.Augmentation(recipe.shift, recipe.contrast)
+    augmentation = batches.Augmentation(recipe.shift, recipe.shift_share, recipe.contrast)
     for epoch in range(1, epochs + 1):
         signs_before = _weight_signs(model)
         model.train()

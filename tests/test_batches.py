@@ -17,10 +17,10 @@ def numbered(count: int) -> tuple[Tensor, Tensor]:
 
 
 def epoch(
-    images: Tensor, labels: Tensor, batch_size: int, shift: int, seed: int, contrast: float = 1.0
+    images: Tensor, labels: Tensor, batch_size: int, shift: int, seed: int, share: float = 1.0, contrast: float = 1.0
 ) -> list[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(seed)
-    return list(batches.shuffled(images, labels, batch_size, Augmentation(shift, contrast), generator))
+    return list(batches.shuffled(images, labels, batch_size, Augmentation(shift, share, contrast), generator))
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,15 @@ def test_a_shift_moves_by_every_number_of_pixels_up_to_it() -> None:
         met += [next(move for move, picture in wanted.items() if torch.equal(image, picture)) for image in batch]
     assert len(met) == 200
     assert set(met) == set(wanted)  # 9 moves in 200 draws: one is left out with a chance of 9 * (8/9)**200 < 1e-9
+
+
+def test_a_share_of_the_images_is_moved() -> None:
+    pattern = (1 + torch.arange(28)[:, None] + 7 * torch.arange(28)).to(torch.uint8)
+    images = pattern.expand(900, -1, -1).contiguous()
+    batches_found = epoch(images, torch.arange(900), batch_size=50, shift=1, seed=0, share=0.3)
+    moved_images = sum(not torch.equal(image, pattern) for batch, _ in batches_found for image in batch)
+    # 8 of 9 moves show: 900 * 0.3 * 8 / 9 = 240 with a standard deviation of 13.
+    assert 180 < moved_images < 300
 
 
 def test_contrast_multiplies_the_pixels_of_an_image_by_one_factor() -> None:

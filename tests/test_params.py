@@ -19,11 +19,19 @@ GOOD: dict[str, Any] = {
     "data": {"name": "mnist", "validation_fraction": 0.2, "limit": None},
     "model": {"bits": 1},
     "train": {"epochs": 3, "batch_size": 100},
-    "full": {"learning_rate": 0.003, "weight_decay": 0.0001, "shift": 2, "contrast": 1.0, "max_epochs": 2},
+    "full": {
+        "learning_rate": 0.003,
+        "weight_decay": 0.0001,
+        "shift": 2,
+        "shift_share": 0.5,
+        "contrast": 1.0,
+        "max_epochs": 2,
+    },
     "binary": {
         "learning_rate": 0.005,
         "weight_decay": 0.0,
         "shift": 0,
+        "shift_share": 1.0,
         "contrast": 2.0,
         "max_epochs": None,
         "surrogate": "ste",
@@ -78,7 +86,7 @@ THREADS = "a whole number from 1 to 256"
 RATE = "a number above 0 to 1"
 LIMIT = "a whole number from 200 to 60000, or null"
 TEXT = " (this is text: write the number without quotes)"
-RECIPE = "learning_rate, weight_decay, shift, contrast, max_epochs"
+RECIPE = "learning_rate, weight_decay, shift, shift_share, contrast, max_epochs"
 ONE_FAULT: list[tuple[str, Any, str]] = [
     ("train.epoch", 3, "train.epoch: unknown parameter; did you mean epochs?"),
     ("train.zzz", 3, "train.zzz: unknown parameter; known here: epochs, batch_size"),
