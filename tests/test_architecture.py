@@ -141,6 +141,7 @@ OTHERS = {
     "limit": 300,
     "epochs": 1,
     "max_epochs": 1,
+    "contrast": 2.0,
     "surrogate": "approx",
 }
 
