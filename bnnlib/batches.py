@@ -3,32 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of the training images, drawn for each image anew.
+
+    ``shift``: moved by up to so many pixels each way; black moves in. ``shift_share``: share of the images that are
+    moved at all. ``contrast``: every pixel times a factor between 1 / contrast and contrast, uniform in its logarithm,
+    white at most. To a 1-bit network, which knows ink from ground alone, that is a lower or a higher threshold: bolder
+    or thinner strokes.
+    """
+
+    shift: int = 0
+    shift_share: float = 1.0
+    contrast: float = 1.0
+
+
 def shuffled(
-    images: Tensor, labels: Tensor, batch_size: int, shift: int, generator: torch.Generator
+    images: Tensor, labels: Tensor, batch_size: int, augmentation: Augmentation, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: every image once, in random order, moved by up to ``shift`` pixels each way (black moves in).
+    """One epoch: every image once, in random order, augmented.
 
     images: uint8 (n, 28, 28); labels: int64 (n,), on one device. ``generator`` lives on the CPU, so that the order is
     the same on every device. Where batch_size does not divide n, batches are a little larger than it, never
     smaller: batch norm needs more than one image.
     """
     order = torch.randperm(len(images), generator=generator).to(images.device)
-    offsets = torch.randint(0, 2 * shift + 1, (2, len(images)), generator=generator).to(images.device)
-    batches = count(len(images), batch_size)
-    for rows, moves in zip(order.tensor_split(batches), offsets.tensor_split(batches, dim=1), strict=True):
+    offsets = torch.randint(0, 2 * augmentation.shift + 1, (2, len(images)), generator=generator)
+    offsets[:, torch.rand(len(images), generator=generator) >= augmentation.shift_share] = augmentation.shift
+    offsets = offsets.to(images.device)
+    exponents = 2 * torch.rand(len(images), generator=generator).to(images.device) - 1
+    parts = (part.tensor_split(count(len(images), batch_size), dim=-1) for part in (order, offsets, exponents))
+    for rows, moves, powers in zip(*parts, strict=True):
         batch = images[rows]
-        yield _shift(batch, moves, shift) if shift else batch, labels[rows]
+        if augmentation.shift:
+            batch = _shift(batch, moves, augmentation.shift)
+        if augmentation.contrast != 1:
+            batch = _multiply(batch, augmentation.contrast**powers)
+        yield batch, labels[rows]
 
 
 def count(images: int, batch_size: int) -> int:
     """Batches in an epoch."""
     return max(1, images // batch_size)
+
+
+def _multiply(images: Tensor, factors: Tensor) -> Tensor:
+    """Pixels times the factor of their image, rounded down, at most 255: uint8 (n, side, side), float32 (n,)."""
+    return (images * factors[:, None, None]).clamp_(max=255).to(torch.uint8)
 
 
 def _shift(images: Tensor, offsets: Tensor, shift: int) -> Tensor:

@@ -30,29 +30,32 @@ MODEL = Path(__file__).resolve().parents[1] / "models" / "binary.bnn"
 
 @app.command()
 def check(reports: Reports = REPORTS, params_yaml: Annotated[Path, typer.Option()] = Path("params.yaml")) -> None:
-    """Compare the test metrics with the thresholds; exit with 1 when one is missed."""
+    """Compare the test metrics with the thresholds, and the engines with one another; exit with 1 on a miss."""
     from bnnlib import files, gate, params
 
-    thresholds = params.load(params_yaml).thresholds
-    found = gate.verdicts(files.read_json(reports / "metrics.json"), thresholds)
+    cfg = params.load(params_yaml)
+    metrics = files.read_json(reports / "metrics.json")
+    found = gate.verdicts(metrics, gate.thresholds(cfg))
+    if gate.is_packed(metrics):
+        found += gate.agreement(files.read_json(reports / "agreement.json"), cfg.data.limit)
     for verdict in found:
         typer.echo(verdict)
     missed = [verdict.name for verdict in found if not verdict.passed]
     if missed:
-        raise gate.GateError(f"{len(missed)} of {len(found)} thresholds missed: {', '.join(missed)}")
+        raise gate.GateError(f"{len(missed)} of {len(found)} bounds missed: {', '.join(missed)}")
 
 
 @app.command(name="readme")
 def write_readme(
     reports: Reports = REPORTS,
-    page: Annotated[Path, typer.Option(help="The page whose generated part is written.")] = Path("README.md"),
+    page: Annotated[Path, typer.Option(help="The page whose generated parts are written.")] = Path("README.md"),
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 when the page is stale.")] = False,
 ) -> None:
-    """Write the table and the figures of the README from the reports."""
+    """Write the tables and the figures of the README from the reports."""
     from bnnlib import files, readme
 
     text = files.read_text(page)
-    wanted = readme.updated(text, readme.generate(reports), str(page))
+    wanted = readme.page(text, reports, str(page))
     if text == wanted:
         typer.echo(f"{page} is up to date")
     elif check:
@@ -113,11 +116,10 @@ def export(
     out: Annotated[Path, typer.Option(file_okay=False, help="The folder to write into.")] = Path(),
 ) -> None:
     """Write the packed model as bnn_model.h and bnn_model.c (C99, no libraries), or as bnn_model.onnx."""
-    from bnnlib import files, onnx_export
+    from bnnlib import files, onnx_export, packed_file
     from bnnlib.packed import c_code
-    from bnnlib.packed import format as packed_format
 
-    packed = packed_format.decode(files.read_bytes(model))
+    packed = packed_file.read(model)
     if target == "c":
         contents = {name: text.encode() for name, text in c_code.generate(packed).items()}
     else:
@@ -174,13 +176,52 @@ def summary(
 
     found = {}
     for variant in ("full", "binary") if model == "both" else (model,):
-        published = weights.read(networks / f"{variant}.safetensors")
-        packed = packed_format.encode(export.pack(published)) if published.bits == 1 else None
+        path = networks / f"{variant}.safetensors"
+        published = weights.read(path)
+        try:
+            packed = packed_format.encode(export.pack(published)) if published.bits == 1 else None
+        except export.ExportError as error:
+            raise export.ExportError(f"{path}: {error}") from error
         found[variant] = summary.summarize(variant, published, packed)
     if as_json:
         typer.echo(json.dumps({variant: asdict(each) for variant, each in found.items()}, indent=2, allow_nan=False))
     else:
         typer.echo("\n\n".join(map(summary.table, found.values())))
+
+
+@app.command()
+def benchmark(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each contestant has its turn.")] = 15,
+    images: Annotated[
+        int, typer.Option(min=1, help="Validation images to predict before the timing; no batch is larger.")
+    ] = 1024,
+    save: Annotated[
+        bool, typer.Option("--save", help="Write benchmark.json and benchmark.png to the reports.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    reports: Reports = REPORTS,
+    networks: Annotated[
+        Path, typer.Option(help="The folder with full.safetensors and binary.bnn.", show_default="models")
+    ] = MODEL.parent,
+    data: Annotated[Path, typer.Option(help="The folder with train.npz and validation.npz.")] = Path("data/processed"),
+) -> None:
+    """Time the packed network beside torch and onnxruntime, on an otherwise idle machine: minutes, all cores.
+
+    What is not installed is left out with a warning: pip install -e '.[peers]'.
+    """
+    import datetime
+
+    from bnnlib import files, plots
+    from bnnlib.benchmark import record
+    from bnnlib.benchmark.timing import Effort
+
+    effort = Effort(rounds)
+    found = record.run(networks, data, images, effort, lambda line: typer.echo(line, err=True))
+    result = record.to_json(found, effort, datetime.datetime.now(tz=datetime.UTC).date())
+    if save:
+        files.write_json(reports / "benchmark.json", result)
+        files.write_bytes(reports / "benchmark.png", plots.png(plots.benchmark(result)))
+    typer.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else record.table(result))
 
 
 def main() -> None:

@@ -40,7 +40,11 @@ def logits(model: ConvNet, images: Tensor) -> Tensor:
 
 def evaluate(model: ConvNet, images: Tensor, labels: Tensor) -> Evaluation:
     """Evaluate a network in evaluation mode. images: uint8 (n, 28, 28); labels: int64 (n,), on the model's device."""
-    outputs = logits(model, images)
+    return score(logits(model, images), labels)
+
+
+def score(outputs: Tensor, labels: Tensor) -> Evaluation:
+    """Evaluate logits, float32 (n, 10), whatever computed them. labels: int64 (n,), on the same device."""
     loss = functional.cross_entropy(outputs.double(), labels, reduction="sum").item()
     if not math.isfinite(loss):
         raise NonFiniteError("the evaluation's loss is not finite: the network's logits overflow")

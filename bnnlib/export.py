@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bnnlib import mnist, models, quantizers
+from bnnlib import layers, mnist, models, quantizers
 from bnnlib.errors import BnnError
-from bnnlib.models import NormedConvolution, Published
+from bnnlib.layers import NormedConvolution
+from bnnlib.models import Published
 from bnnlib.packed import model as packed
 from bnnlib.packed.model import Block, Head, PackedModel
 
@@ -78,7 +79,7 @@ def _weights(layer: NormedConvolution) -> NDArray[np.bool_]:
 
 def _affine(name: str, layer: NormedConvolution) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale and offset of a layer's batch norm, float32 (channels,), both finite."""
-    scale, offset = models.affine(layer.norm)
+    scale, offset = layers.affine(layer.norm)
     for part, tensor in {"scale": scale, "offset": offset}.items():
         bad = torch.flatten((~torch.isfinite(tensor)).nonzero()).tolist()
         if bad:

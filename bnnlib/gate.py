@@ -1,4 +1,4 @@
-"""Hold the metrics to the thresholds of params.yaml."""
+"""Hold the metrics to the thresholds of params.yaml, and the engines of the packed network to one another."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from bnnlib.errors import BnnError
-from bnnlib.params import Thresholds
+from bnnlib.params import Params, Thresholds
+
+# What the stage `agreement` compares, and how many images MNIST's two parts have; the first makes two splits.
+SPLITS = ("train", "validation", "test")
+IMAGES = (60_000, 10_000)
+PAIRS = ("torch and reference", "torch and fast", "reference and fast")
 
 
 class GateError(BnnError):
-    """A threshold is missed, or its metric is missing or no number."""
+    """A bound is missed, or it or its metric is missing or no number."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,19 @@ class Verdict:
 
     def __str__(self) -> str:
         sign = ">=" if self.at_least else "<="
-        return f"{'ok    ' if self.passed else 'MISSED'} {self.name}: {self.value:.6f} (bound {sign} {self.bound})"
+        value = f"{self.value:.6f}" if isinstance(self.value, float) else self.value
+        return f"{'ok    ' if self.passed else 'MISSED'} {self.name}: {value} (bound {sign} {self.bound})"
+
+
+def thresholds(cfg: Params) -> Thresholds:
+    """The thresholds of the data set that the parameters name; `GateError` where it has none."""
+    found: Thresholds | None = getattr(cfg.thresholds, cfg.data.name)
+    if found is None:
+        raise GateError(
+            f"thresholds.{cfg.data.name} is null in the parameters, so there is nothing to hold the metrics to; "
+            "write bounds there, as thresholds.mnist has them"
+        )
+    return found
 
 
 def verdicts(metrics: Mapping[str, Any], thresholds: Thresholds) -> list[Verdict]:
@@ -39,16 +56,43 @@ def verdicts(metrics: Mapping[str, Any], thresholds: Thresholds) -> list[Verdict
     for variant, bounds in thresholds.model_dump().items():
         for metric, bound in bounds.items():
             name = f"{variant}.test.{metric}"
-            found.append(Verdict(name, _value(metrics, name), bound, at_least=metric == "macro_f1"))
+            value = float(_value(metrics, name, "evaluate"))
+            found.append(Verdict(name, value, bound, at_least=metric == "macro_f1"))
     return found
 
 
-def _value(metrics: Mapping[str, Any], name: str) -> float:
-    value: Any = metrics
+def is_packed(metrics: Mapping[str, Any]) -> bool:
+    """Whether the metrics are of a binary network of 1 bit, the only width that has a packed form."""
+    return _value(metrics, "binary.bits", "evaluate") == 1
+
+
+def agreement(report: Mapping[str, Any], limit: int | None) -> list[Verdict]:
+    """Each pair of engines: on all images of both parts, or on the first ``limit`` of each, nothing may differ.
+
+    `GateError` names a count that is missing or no number.
+    """
+    images = sum(min(part, limit or part) for part in IMAGES)
+    bounds = {"images": images, "dots": 0, "logits": 0, "predictions": 0}
+    return [
+        Verdict(f"agreement.{pair}.{kind}", _total(report, pair, kind), bound, at_least=kind == "images")
+        for pair in PAIRS
+        for kind, bound in bounds.items()
+    ]
+
+
+def _total(report: Mapping[str, Any], pair: str, kind: str) -> float:
+    """Sum of a count over the splits."""
+    content = {"agreement": report}
+    return sum(_value(content, f"agreement.{split}.{pair}.{kind}", "agreement") for split in SPLITS)
+
+
+def _value(content: Mapping[str, Any], name: str, stage: str) -> float:
+    """A number by its dotted name, in the report that a stage writes."""
+    value: Any = content
     for step in name.split("."):
         if not isinstance(value, Mapping) or step not in value:
-            raise GateError(f"metric {name} is missing; `dvc repro evaluate` writes it")
+            raise GateError(f"metric {name} is missing; `dvc repro {stage}` writes it")
         value = value[step]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise GateError(f"metric {name} is {value!r}, expected a number; `dvc repro evaluate` writes it")
-    return float(value)
+        raise GateError(f"metric {name} is {value!r}, expected a number; `dvc repro {stage}` writes it")
+    return value

@@ -1,17 +1,29 @@
-"""MNIST: IDX bytes to uint8 arrays, the training/validation split, the constants of normalisation."""
+"""MNIST and the sets in its format: IDX bytes to uint8 arrays, the split, class names, constants of normalisation."""
 
 from __future__ import annotations
 
 import math
 import struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bnnlib.errors import BnnError
 
+if TYPE_CHECKING:
+    from bnnlib.params import DataName  # slow to import, and `bnn predict` wants none of it
+
 CLASSES = 10
+# What the labels 0 to 9 stand for, as torchvision spells it; KMNIST's are kana.
+CLASS_NAMES: dict[DataName, tuple[str, ...]] = {
+    "mnist": tuple("0123456789"),
+    "fashion_mnist": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    "kmnist": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+}
 SIDE = 28
 WHITE = 255
 # Mean and standard deviation of the 60,000 training images scaled to [0, 1], as in PyTorch's MNIST example.

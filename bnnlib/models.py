@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bnnlib import convolution, mnist, quantizers
+from bnnlib import mnist, quantizers
 from bnnlib.errors import BnnError
+from bnnlib.layers import NORM_STATE, NormedConvolution
+from bnnlib.params import Bits, Quantization
 
 BLOCK_CHANNELS = (32, 16, 8)
 BLOCK_KERNEL = 9
 HEAD_KERNEL = 4
-NORM_STATE = ("weight", "bias", "running_mean", "running_var")
 
 
 class NonFiniteError(BnnError):
@@ -32,57 +33,37 @@ class Published:
     """A trained network as it is written to disk: tensors by name, its bit width, and the epoch it comes from."""
 
     tensors: dict[str, Tensor]
-    bits: int
+    bits: Bits
     epoch: int
-
-
-class NormedConvolution(nn.Module):
-    """Convolution with quantized weights, then batch norm with a learned affine: (h, w, in, n) -> (h', w', out, n)."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, bits: int, *, latent: bool) -> None:
-        super().__init__()
-        self.bits = bits
-        self.latent = latent
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel).uniform_(-0.5, 0.5))
-        self.norm = nn.BatchNorm1d(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve and normalise."""
-        weight = quantizers.quantize_weight(self.weight, self.bits) if self.latent else self.weight
-        if x.device.type == "cpu":
-            y = convolution.convolve_fast(x, weight, integers=self.bits == 1)
-        else:
-            y = convolution.convolve(x, weight)
-        flat = y.flatten(0, 1)  # (pixels, channels, images), contiguous, which the next layer wants
-        if self.training:
-            return self.norm(flat).view(y.shape)
-        scale, offset = affine(self.norm)
-        return (flat * scale[:, None] + offset[:, None]).view(y.shape)
 
 
 class ConvNet(nn.Module):
     """uint8 images (n, 28, 28) -> float32 logits (n, 10).
 
     ``latent``: weights are real-valued and quantized in each forward pass (training). Otherwise they hold the
-    quantized values themselves, as `restore` fills them in. ``surrogate``: gradient of the sign of activations, one of
-    `quantizers.SURROGATES`; ``progress``, 0 to 1, is what the training sets for it.
+    quantized values themselves, as `restore` fills them in. ``progress``, 0 to 1, is what the training sets for the
+    temperature-scheduled surrogate.
     """
 
-    def __init__(self, bits: int, *, latent: bool = True, surrogate: str = "ste") -> None:
+    def __init__(self, quantization: Quantization, *, latent: bool = True) -> None:
         super().__init__()
-        self.bits = bits
-        self.surrogate = surrogate
+        self.bits = quantization.bits
         self.progress = 0.0
         pairs = zip((1, *BLOCK_CHANNELS), BLOCK_CHANNELS, strict=False)
-        self.blocks = nn.ModuleList(NormedConvolution(i, o, BLOCK_KERNEL, bits, latent=latent) for i, o in pairs)
-        self.head = NormedConvolution(BLOCK_CHANNELS[-1], mnist.CLASSES, HEAD_KERNEL, bits, latent=latent)
+        self.blocks = nn.ModuleList(
+            NormedConvolution(i, o, BLOCK_KERNEL, quantization, latent=latent, activated=True) for i, o in pairs
+        )
+        self.head = NormedConvolution(
+            BLOCK_CHANNELS[-1], mnist.CLASSES, HEAD_KERNEL, quantization, latent=latent, activated=False
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the logits of a batch."""
         x = prepare(images, self.bits).permute(1, 2, 0)[:, :, None].contiguous()  # (height, width, 1, n)
-        for block in self.blocks:
-            x = quantizers.quantize_activation(block(x), self.bits, self.surrogate, self.progress)
-        return self.head(x)[0, 0].t()  # (n, 10)
+        *blocks, head = self.layers()
+        for block in blocks:
+            x = block.activate(block(x), self.progress)
+        return head(x)[0, 0].t()  # (n, 10)
 
     def named_layers(self) -> list[tuple[str, NormedConvolution]]:
         """The four convolutions, first to last, each with the name that its tensors bear."""
@@ -91,16 +72,6 @@ class ConvNet(nn.Module):
     def layers(self) -> list[NormedConvolution]:
         """The four convolutions, first to last."""
         return [layer for _, layer in self.named_layers()]
-
-
-def affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """What a trained batch norm does: y = x * scale + offset, both float32 (channels,).
-
-    Prediction takes exactly these two float32 operations, each rounded, in every engine; torch's own kernel may fuse
-    them, and then the last bit depends on the machine.
-    """
-    scale = norm.weight / torch.sqrt(norm.get_buffer("running_var") + norm.eps)
-    return scale, norm.bias - norm.get_buffer("running_mean") * scale
 
 
 def prepare(images: Tensor, bits: int) -> Tensor:
@@ -127,23 +98,25 @@ def publish(model: ConvNet, epoch: int) -> Published:
     real = torch.float16 if model.bits == quantizers.HALF_BITS else torch.float32
     _check_finite({f"{name}.weight": layer.weight for name, layer in model.named_layers()}, epoch)
     tensors = {}
+    scale = torch.ones((), device=model.head.weight.device)  # of the input
     for name, layer in model.named_layers():
-        tensors[f"{name}.weight"] = _stored_weight(layer.weight.detach(), model.bits)
-        for part in NORM_STATE:
-            tensors[f"{name}.norm.{part}"] = getattr(layer.norm, part).detach().to(real).clone()
+        tensors[f"{name}.weight"] = layer.stored_weight()
+        for part, state in layer.folded_norm(scale).items():
+            tensors[f"{name}.norm.{part}"] = state.to(real).clone()
+        scale = layer.output_scale()
     _check_finite(tensors, epoch)
     return Published({name: tensor.cpu() for name, tensor in tensors.items()}, model.bits, epoch)
 
 
-def layout(bits: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+def layout(bits: Bits) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of every published tensor of a network of so many bits."""
-    tensors = publish(ConvNet(bits), epoch=0).tensors
+    tensors = publish(ConvNet(Quantization(bits=bits)), epoch=0).tensors
     return {name: (str(tensor.dtype), tuple(tensor.shape)) for name, tensor in tensors.items()}
 
 
 def restore(published: Published) -> ConvNet:
     """The published network, ready to predict (evaluation mode)."""
-    model = ConvNet(published.bits, latent=False)
+    model = ConvNet(Quantization(bits=published.bits), latent=False)
     state = model.state_dict()
     for name, _ in model.named_layers():
         stored = published.tensors[f"{name}.weight"]
@@ -169,14 +142,6 @@ def weight_count(model: ConvNet) -> int:
 def weight_bytes(model: ConvNet) -> int:
     """Bytes that the weights take at their bit width, without batch norm: number of weights * bits / 8."""
     return weight_count(model) * model.bits // 8
-
-
-def _stored_weight(weight: Tensor, bits: int) -> Tensor:
-    if bits == 1:
-        return quantizers.sign_codes(weight)
-    if bits < quantizers.HALF_BITS:
-        return quantizers.dorefa_codes(weight, bits)
-    return weight.half() if bits == quantizers.HALF_BITS else weight.clone()
 
 
 def _check_finite(tensors: dict[str, Tensor], epoch: int) -> None:

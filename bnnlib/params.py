@@ -17,8 +17,9 @@ from bnnlib.errors import BnnError
 Variant = Literal["full", "binary"]
 Bits = Literal[1, 2, 4, 8, 16, 32]
 BITS: tuple[int, ...] = get_args(Bits)
-FULL_BITS = 16
+FULL_BITS: Bits = 16
 Surrogate = Literal["ste", "approx", "swish", "annealed"]
+DataName = Literal["mnist", "fashion_mnist", "kmnist"]
 
 
 class ParamsError(BnnError):
@@ -39,7 +40,7 @@ class Runtime(_Section):
 class Data(_Section):
     """Which data set, and how it is split. ``limit``: only the first images of each file, for quick trials."""
 
-    name: Literal["mnist"]
+    name: DataName
     validation_fraction: Annotated[float, Field(ge=0.01, le=0.5)]
     limit: Annotated[int, Field(ge=200, le=60_000)] | None
 
@@ -65,7 +66,7 @@ class Train(_Section):
 
 
 class Recipe(_Section):
-    """How one variant is trained. ``shift``: random moves of the training images, pixels each way.
+    """How one variant is trained. ``shift``, ``shift_share`` and ``contrast``: see `batches.Augmentation`.
 
     ``max_epochs``: bound of train.epochs for this variant, None for no bound.
     """
@@ -73,14 +74,31 @@ class Recipe(_Section):
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     shift: Annotated[int, Field(ge=0, le=8)]
+    shift_share: Annotated[float, Field(ge=0, le=1)]
+    contrast: Annotated[float, Field(ge=1, le=10)]
     max_epochs: Annotated[int, Field(ge=1, le=10_000)] | None
 
 
 class BinaryRecipe(Recipe):
-    """At 1 bit only: gradient of the activations' sign (`quantizers.SURROGATES`), bound of the latent weights."""
+    """Quantizers: see `Quantization`. ``latent_clip``: bound of the latent weights, at 1 bit."""
 
     surrogate: Surrogate
+    channel_scale: bool
+    learned_step: bool
     latent_clip: Annotated[float, Field(gt=0, le=100)]
+
+
+class Quantization(_Section):
+    """How a network is quantized: its bit width, and what training may choose.
+
+    ``surrogate``: gradient of the sign of activations, at 1 bit. ``channel_scale``: each channel is scaled by the
+    magnitude of its latent weights, at 1 bit. ``learned_step``: LSQ instead of DoReFa, at 2 to 8 bits.
+    """
+
+    bits: Bits
+    surrogate: Surrogate = "ste"
+    channel_scale: bool = False
+    learned_step: bool = False
 
 
 class Threshold(_Section):
@@ -97,17 +115,29 @@ class Thresholds(_Section):
     binary: Threshold
 
 
+class DataThresholds(_Section):
+    """The thresholds of each data set, None for a set without any."""
+
+    mnist: Thresholds | None
+    fashion_mnist: Thresholds | None
+    kmnist: Thresholds | None
+
+
 class Training(_Section):
     """All that decides one training."""
 
     variant: Variant
-    bits: int
+    quantization: Quantization
     seed: int
     runtime: Runtime
     train: Train
     recipe: Recipe
-    surrogate: Surrogate | None
     latent_clip: float | None
+
+    @property
+    def bits(self) -> int:
+        """Width of weights and activations."""
+        return self.quantization.bits
 
 
 class Params(_Section):
@@ -120,24 +150,30 @@ class Params(_Section):
     train: Train
     full: Recipe
     binary: BinaryRecipe
-    thresholds: Thresholds
+    thresholds: DataThresholds
 
     def training(self, variant: Variant) -> Training:
         """The parameters of one variant: `full` is always 16 bits wide, `binary` is model.bits wide."""
         full = variant == "full"
-        signs = not full and self.model.bits == 1
+        quantization = Quantization(bits=FULL_BITS) if full else self._quantization()
         recipe = self.full if full else self.binary
         epochs = min(self.train.epochs, recipe.max_epochs or self.train.epochs)
         return Training(
             variant=variant,
-            bits=FULL_BITS if full else self.model.bits,
+            quantization=quantization,
             seed=self.seed,
             runtime=self.runtime,
             train=self.train.model_copy(update={"epochs": epochs}),
             recipe=recipe,
-            surrogate=self.binary.surrogate if signs else None,
-            latent_clip=self.binary.latent_clip if signs else None,
+            latent_clip=self.binary.latent_clip if quantization.bits == 1 else None,
         )
+
+    def _quantization(self) -> Quantization:
+        """That of the variant `binary`: of the choices those that its width knows."""
+        bits, recipe = self.model.bits, self.binary
+        if bits == 1:
+            return Quantization(bits=bits, surrogate=recipe.surrogate, channel_scale=recipe.channel_scale)
+        return Quantization(bits=bits, learned_step=recipe.learned_step and bits < FULL_BITS)
 
 
 def load(path: Path) -> Params:
@@ -199,15 +235,20 @@ def _path(place: tuple[str | int, ...]) -> list[str]:
             break
         path.append(step)
         field = section.model_fields.get(step)
-        inner = field.annotation if field is not None else None
-        section = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+        section = _inner(field.annotation) if field is not None else None
     return path
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds, also where null may stand for it."""
+    choices = get_args(annotation) or (annotation,)
+    return next((choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel)), None)
 
 
 def _section(path: list[str]) -> type[BaseModel]:
     section: type[BaseModel] = Params
     for step in path:
-        section = cast("type[BaseModel]", section.model_fields[step].annotation)  # faults stand inside sections
+        section = cast("type[BaseModel]", _inner(section.model_fields[step].annotation))  # faults stand inside sections
     return section
 
 
@@ -230,7 +271,9 @@ def _allowed(field: FieldInfo) -> str:
     if get_origin(annotation) is Literal:
         return ", ".join(map(str, get_args(annotation))) + optional
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return f"a section with {', '.join(annotation.model_fields)}"
+        return f"a section with {', '.join(annotation.model_fields)}{optional}"
+    if annotation is bool:
+        return f"true or false{optional}"
     kind = "a whole number" if annotation is int else "a number"
     return f"{kind} {_range(metadata)}{optional}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -34,6 +35,8 @@ AXES = {
     "loss": ("cross-entropy (nats)", "log", [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]),
     "macro_f1": ("macro-F1", "logit", [0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998]),
 }
+BATCH_MARKERS = {1: "s", 64: "^", 256: "D", 1024: "o"}
+ONE_BIT = ("reference", "fast")  # the benchmark's contestants that run the 1-bit network
 DPI = 110
 KERNELS = 5  # of each network, drawn one by one
 
@@ -88,8 +91,11 @@ def curve(histories: Mapping[str, pd.DataFrame], names: Mapping[str, str], metri
     return figure
 
 
-def confusion(matrix: NDArray[np.int64], title: str) -> Figure:
-    """Row-normalised confusion matrix: each row sums to 1; every cell with images shows its share in percent."""
+def confusion(matrix: NDArray[np.int64], title: str, names: Sequence[str]) -> Figure:
+    """Row-normalised confusion matrix: each row sums to 1; every cell with images shows its share in percent.
+
+    ``names``: of the classes, in the order of the rows; words are written upwards below the columns.
+    """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     with _style():
         figure = Figure(figsize=(6.4, 5.6))
@@ -109,8 +115,8 @@ def confusion(matrix: NDArray[np.int64], title: str) -> Figure:
                     fontsize=9,
                     color="black" if share > 0.15 else "white",
                 )
-        axes.set_xticks(range(len(matrix)))
-        axes.set_yticks(range(len(matrix)))
+        axes.set_xticks(range(len(matrix)), names, rotation=90 if max(map(len, names)) > 3 else 0)
+        axes.set_yticks(range(len(matrix)), names)
         axes.set_xlabel("prediction")
         axes.set_ylabel("label")
         axes.set_title(f"{title} (% of each row)")
@@ -131,3 +137,47 @@ def kernel(weights: NDArray[np.float32]) -> Figure:
         axes.grid(visible=False)
         axes.spines[["top", "right"]].set_visible(True)
     return figure
+
+
+def benchmark(record: Mapping[str, Any]) -> Figure:
+    """Time an image of each contestant on one thread, by batch size, with bars from quartile to quartile.
+
+    ``record``: reports/benchmark.json. The 1-bit network is filled and in its own colour, the other one hollow.
+    """
+    timed = [(name, each["times"]) for name, each in record["contestants"].items() if each["times"]]
+    batches = sorted({time["batch"] for _, times in timed for time in times})
+    with _style():
+        figure = Figure(figsize=(7, 3.6))
+        axes = figure.add_subplot()
+        for row, (name, times) in enumerate(timed):
+            for time in times:
+                if time["threads"] == 1:
+                    _point(axes, row, name, time)
+        handles = [Line2D([], [], **_marker(batch, "black", filled=False)) for batch in batches]
+        figure.legend(
+            handles, [f"{batch} at a time" for batch in batches], loc="outside upper center", ncols=4, frameon=False
+        )
+        axes.set_yticks(range(len(timed)), [name for name, _ in timed])
+        axes.invert_yaxis()  # in the order of the record, from the top
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xlabel("time an image on one thread (µs)")
+    return figure
+
+
+def _point(axes: Axes, row: int, name: str, time: Mapping[str, Any]) -> None:
+    spread, ours = time["us_per_image"], name in ONE_BIT
+    reach = [[spread["median"] - spread["low"]], [spread["high"] - spread["median"]]]
+    style = _marker(time["batch"], COLOURS["binary" if ours else "full"], filled=ours)
+    axes.errorbar(spread["median"], row, xerr=reach, **style)
+
+
+def _marker(batch: int, colour: str, *, filled: bool) -> dict[str, Any]:
+    shape = BATCH_MARKERS.get(batch, "o")
+    return {
+        "linestyle": "",
+        "marker": shape,
+        "markersize": 8,
+        "color": colour,
+        "fillstyle": "full" if filled else "none",
+    }

@@ -18,12 +18,10 @@ SPLITS = ("train", "validation", "test")
 def splits(raw: Path, manifest: Mapping[str, str], data: Data, seed: int) -> dict[str, Split]:
     """Check a folder of raw files against the manifest, decode and split them: the splits by name, as in `SPLITS`."""
     sources.verify(raw, manifest)
-    parts = {
-        part: mnist.limited(
-            mnist.decode(files.read_bytes(raw / images), files.read_bytes(raw / labels), part), data.limit
-        )
-        for part, (images, labels) in mnist.PARTS.items()
-    }
+    parts = {}
+    for part, names in mnist.PARTS.items():
+        images, labels = (sources.read_raw(raw, name, manifest) for name in names)
+        parts[part] = mnist.limited(mnist.decode(images, labels, part), data.limit)
     train, validation = mnist.split(parts["development"], data.validation_fraction, seed)
     return {"train": train, "validation": validation, "test": parts["test"]}
 

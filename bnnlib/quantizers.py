@@ -6,6 +6,7 @@ and returns float32 tensors of one shape; the values of ``y`` lie on the grid th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -158,6 +159,74 @@ def dorefa_activation(x: Tensor, bits: int) -> Tensor:
     """
     inside = (x >= 0) & (x <= 1)  # clamp's own slope at 0 and 1 differs between releases of torch
     return _StraightThrough.apply(torch.where(inside, x, 0.0), uniform(x.detach(), bits))
+
+
+class _LearnedStep(torch.autograd.Function):
+    """Round x / step to the grid centre + (low .. high), times step; the gradients of LSQ."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: Tensor, low: float, high: float, centre: float) -> Tensor:
+        scaled = x / step
+        place = torch.round(scaled - centre).clamp_(low - centre, high - centre).add_(centre)
+        ctx.save_for_backward(scaled, place)
+        ctx.bounds = low, high
+        return place * step
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        scaled, place = ctx.saved_tensors
+        low, high = ctx.bounds
+        inside = (scaled >= low) & (scaled <= high)
+        slope = torch.where(inside, place - scaled, place)
+        damping = 1 / math.sqrt(scaled.numel() * high)
+        return torch.where(inside, grads[0], 0.0), (grads[0] * slope).sum() * damping, None, None, None
+
+
+def lsq_weight_step(w: Tensor, bits: int) -> Tensor:
+    """The step that training starts from, a scalar: 2 mean(abs(w)) / sqrt((2**k - 1) / 2)."""
+    return 2 * w.detach().abs().mean() / math.sqrt(levels(bits) / 2)
+
+
+def lsq_activation_step(bits: int) -> Tensor:
+    """The same for activations behind a batch norm, whose mean(abs(x)) is sqrt(2 / pi): over sqrt(2**k - 1)."""
+    return torch.tensor(2 * math.sqrt(2 / math.pi) / math.sqrt(levels(bits)))
+
+
+def lsq_codes(w: Tensor, step: Tensor, bits: int) -> Tensor:
+    """k-bit code of latent weights: clip(round(w / step - 1/2) + 2**(k - 1), 0, 2**k - 1). Returns uint8."""
+    return (torch.round(w.detach() / step - 0.5) + 2 ** (bits - 1)).clamp_(0, levels(bits)).to(torch.uint8)
+
+
+def lsq_weight(w: Tensor, step: Tensor, bits: int) -> Tensor:
+    """Uniform quantizer of weights with a learned step size s, a scalar (LSQ, arXiv:1902.08153), 2 <= bits <= 8.
+
+    The grid is DoReFa's times h s with h = (2**k - 1) / 2: symmetric and without 0, so that s folds into the batch
+    norm at export (the paper's grid has a 0 and one step more below it than above).
+    Forward: y = s * (code - h) with the code of `lsq_codes`.
+    Backward: dx = g where abs(w / s) <= h, else 0; ds = sum(g * slope) / sqrt(n h) over the n weights, where slope is
+    (y - w) / s inside that range, and y / s outside.
+    """
+    half_range = levels(bits) / 2
+    return _LearnedStep.apply(w, step, -half_range, half_range, 0.5)
+
+
+def lsq_activation(x: Tensor, step: Tensor, bits: int) -> Tensor:
+    """Uniform quantizer of activations with a learned step size s, a scalar (LSQ, arXiv:1902.08153), 2 <= bits <= 8.
+
+    Forward: y = s * round(clip(x / s, 0, 2**k - 1)). At export s folds into the batch norms before and after it.
+    Backward: dx = g where 0 <= x / s <= 2**k - 1, else 0; ds = sum(g * slope) / sqrt(n (2**k - 1)) over the n values of
+    x, where slope is (y - x) / s inside that range, and y / s outside.
+    """
+    return _LearnedStep.apply(x, step, 0, levels(bits), 0)
+
+
+def channel_scale(w: Tensor) -> Tensor:
+    """Magnitude of each output channel's latent weights, mean(abs(w)) (XNOR-Net, arXiv:1603.05279): (out,).
+
+    Forward: the convolution with sign(w) is multiplied by it. Backward: dw = g sign(w) / n, for a channel of n weights.
+    At export it folds into the batch norm behind the convolution.
+    """
+    return w.abs().mean(dim=(1, 2, 3))
 
 
 def quantize_weight(w: Tensor, bits: int) -> Tensor:

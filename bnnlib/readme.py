@@ -1,53 +1,92 @@
-"""The generated part of the README: the table and the figures, from reports/ alone."""
+"""The generated parts of the README, the results and the speed: tables and figures, from reports/ alone."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bnnlib import files
 from bnnlib.errors import BnnError
 
-BEGIN = "<!-- results: written by `bnn readme` from reports/; edits are lost -->"
-END = "<!-- end of results -->"
+
+class Markers(NamedTuple):
+    """The lines of the page between which a generated part stands."""
+
+    begin: str
+    end: str
+
+
+RESULTS = Markers("<!-- results: written by `bnn readme` from reports/; edits are lost -->", "<!-- end of results -->")
+SPEED = Markers(
+    "<!-- speed: written by `bnn readme` from reports/benchmark.json; edits are lost -->", "<!-- end of speed -->"
+)
 FIGURES = "figures"
+RATIOS = {
+    "torch_fp32": "throughput, PyTorch float32",
+    "onnxruntime_fp32": "throughput, onnxruntime float32",
+    "onnxruntime_int8": "throughput, onnxruntime int8",
+    "torch_fp32_latency": "one image alone, PyTorch float32",
+    "two_cores": "throughput, itself on one thread instead of two",
+}
 
 
 class ReadmeError(BnnError):
-    """The page lacks its markers, or its generated part is stale."""
+    """The page lacks its markers, or a generated part is stale."""
 
 
-def updated(text: str, generated: str, name: str) -> str:
-    """The page with ``generated`` between its markers; `ReadmeError` where a marker is not there exactly once."""
-    for marker in (BEGIN, END):
+def page(text: str, reports: Path, name: str) -> str:
+    """The page as it should be: both parts written anew from the reports."""
+    return updated(updated(text, generate(reports), name), speed(reports), name, SPEED)
+
+
+def updated(text: str, generated: str, name: str, markers: Markers = RESULTS) -> str:
+    """The page with ``generated`` between two markers; `ReadmeError` where one of them is not there exactly once."""
+    for marker in markers:
         if text.count(marker) != 1:
             raise ReadmeError(f"{name}: the marker {marker} stands there {text.count(marker)} times, expected once")
-    head, _, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    head, _, rest = text.partition(markers.begin)
+    _, end, tail = rest.partition(markers.end)
     if not end:
-        raise ReadmeError(f"{name}: the marker {END} stands before {BEGIN}")
-    return f"{head}{BEGIN}\n\n{generated}\n{END}{tail}"
+        raise ReadmeError(f"{name}: the marker {markers.end} stands before {markers.begin}")
+    return f"{head}{markers.begin}\n\n{generated}\n{markers.end}{tail}"
 
 
 def generate(reports: Path) -> str:
-    """The results as Markdown: table, curves, confusion matrices, kernels. Links are relative to reports/'s parent."""
+    """The results as Markdown: tables, curves, confusion matrices, kernels. Links are relative to reports/'s parent."""
     metrics = files.read_json(reports / "metrics.json")
     sizes = files.read_json(reports / "sizes.json")
+    agreement = files.read_json(reports / "agreement.json")
     try:
-        return _page(reports, metrics, sizes)
+        return _page(reports, metrics, sizes, agreement)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ReadmeError(
-            f"{reports}: metrics.json or sizes.json lacks what the page shows ({reason}); "
-            "`dvc repro evaluate` writes them"
+            f"{reports}: metrics.json, sizes.json or agreement.json lacks what the page shows ({reason}); "
+            "`dvc repro evaluate agreement` writes them"
         ) from error
 
 
-def _page(reports: Path, metrics: dict[str, Any], sizes: dict[str, Any]) -> str:
+def speed(reports: Path) -> str:
+    """The benchmark as Markdown: machine, times, figure, ratios; without a record, how to make one."""
+    path = reports / "benchmark.json"
+    if not path.exists():
+        return f"Nothing measured yet: `bnn benchmark --save` writes {reports.name}/{path.name}.\n"
+    record = files.read_json(path)
+    try:
+        return _speed(reports, record)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ReadmeError(f"{path}: lacks what the page shows ({reason}); `bnn benchmark --save` writes it") from error
+
+
+def _page(reports: Path, metrics: dict[str, Any], sizes: dict[str, Any], agreement: dict[str, Any]) -> str:
     folder = f"{reports.name}/{FIGURES}"
     return "\n".join(
         [
             *_results(metrics, sizes),
+            "",
+            *_agreement(agreement),
             "",
             f"![Loss over the epochs]({folder}/loss.png)",
             f"![Macro-F1 over the epochs]({folder}/macro_f1.png)",
@@ -62,16 +101,38 @@ def _page(reports: Path, metrics: dict[str, Any], sizes: dict[str, Any]) -> str:
 
 def _results(metrics: dict[str, Any], sizes: dict[str, Any]) -> list[str]:
     lines = [
-        "| model | bits | epoch | macro-F1 | loss | accuracy | weight bytes |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| model | bits | epoch | macro-F1 | loss | accuracy | weight bytes | file bytes |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for variant, result in metrics.items():
-        test = result["test"]
+        test, size = result["test"], sizes[variant]
+        link, file_bytes = f"[{variant}](models/{variant}.safetensors)", size["file_bytes"]
+        if size["packed_bytes"] is not None:
+            link, file_bytes = f"{link}, [packed](models/{variant}.bnn)", size["packed_bytes"]
         lines.append(
-            f"| [{variant}](models/{variant}.safetensors) | {result['bits']} | {result['epoch']} "
+            f"| {link} | {result['bits']} | {result['epoch']} "
             f"| {test['macro_f1']:.4f} | {test['loss']:.4f} | {test['accuracy']:.4f} "
-            f"| {sizes[variant]['weight_bytes']:,} |"
+            f"| {size['weight_bytes']:,} | {file_bytes:,} |"
         )
+    return lines
+
+
+def _agreement(splits: dict[str, Any]) -> list[str]:
+    """How many images the engines were compared on, and a row for each pair: what differs, over all splits."""
+    if not splits:
+        return ["No engines were compared: only a 1-bit network has a packed form."]
+    images = {name: min(pair["images"] for pair in pairs.values()) for name, pairs in splits.items()}
+    each = ", ".join(f"{count:,} {name}" for name, count in images.items())
+    lines = [
+        f"The trained 1-bit network and both engines of its packed form, compared on {sum(images.values()):,} images "
+        f"({each}), integers exactly and float32 logits bit for bit:",
+        "",
+        "| engines | dot products that differ | logits that differ | predictions that differ |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for pair in next(iter(splits.values())):
+        sums = (sum(pairs[pair][kind] for pairs in splits.values()) for kind in ("dots", "logits", "predictions"))
+        lines.append(f"| {pair} | {' | '.join(f'{count:,}' for count in sums)} |")
     return lines
 
 
@@ -95,4 +156,82 @@ def _kernels(reports: Path, variants: list[str]) -> list[str]:
     for variant, paths in rows.items():
         cells = (f"![{path.stem}]({reports.name}/{FIGURES}/{path.name})" for path in paths)
         lines.append(f"| {variant} | {' | '.join(cells)} |")
+    return lines
+
+
+def _speed(reports: Path, record: Mapping[str, Any]) -> str:
+    machine, versions = record["machine"], record["versions"]
+    installed = ", ".join(f"{name} {version}" for name, version in versions.items() if version is not None)
+    isa = ", ".join(machine["isa"])
+    return "\n".join(
+        [
+            f"{machine['processor']}, {machine['cores']} cores ({machine['architecture']}: {isa}), "
+            f"{machine['memory_gib']} GiB, load average {machine['load_average']} before; {installed}; "
+            f"{record['date']}. Microseconds an image from uint8 pixels to logits, all preparation included: medians "
+            f"of {record['effort']['rounds']} interleaved rounds, one thread unless the column says otherwise.",
+            "",
+            *_times(record["contestants"], machine["cores"]),
+            "",
+            f"![Time an image of each contestant]({reports.name}/benchmark.png)",
+            "",
+            *_ratios(record),
+            "",
+            *_where(record),
+            "",
+        ]
+    )
+
+
+def _times(contestants: Mapping[str, Any], cores: int) -> list[str]:
+    """A row for each contestant: medians on one thread by batch size, and the best of any size on all cores."""
+    batches = sorted({time["batch"] for each in contestants.values() for time in each["times"]})
+    heads = [*(f"batch {batch:,}" for batch in batches), f"{cores} threads, best batch", "validation accuracy"]
+    lines = [f"| contestant | {' | '.join(heads)} |", f"| --- | {' | '.join('---:' for _ in heads)} |"]
+    for name, each in contestants.items():
+        if each["missing"] is not None:
+            lines.append(f"| {name} (missing: {each['missing']}) |{' |' * len(heads)}")
+            continue
+        single = {time["batch"]: time["us_per_image"]["median"] for time in each["times"] if time["threads"] == 1}
+        many = [time["us_per_image"]["median"] for time in each["times"] if time["threads"] == cores]
+        cells = [f"{single[batch]:,.1f}" if batch in single else "" for batch in batches]
+        cells += [f"{min(many):,.1f}" if many else "", f"{each['accuracy']:.2%}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _ratios(record: Mapping[str, Any]) -> list[str]:
+    masked = record["masked"]
+    rows = [(text, record["ratios"][name], record["ratio_details"][name]) for name, text in RATIOS.items()]
+    without = f"throughput, PyTorch float32, both without AVX-512 ({masked['isa']} only)"
+    rows.append((without, masked["ratios"]["torch_fp32"], masked["ratio_details"]["torch_fp32"]))
+    lines = ["| the fast engine beside | times better | half of the rounds |", "| --- | ---: | ---: |"]
+    for text, value, details in rows:
+        if value is None:
+            lines.append(f"| {text} | not measured | {details['reason']} |")
+        else:
+            lines.append(f"| {text} | {value:.1f} | {details['low']:.1f} to {details['high']:.1f} |")
+    return lines
+
+
+def _where(record: Mapping[str, Any]) -> list[str]:
+    """Where the time goes, the ceiling, the memory."""
+    layer, parts, memory = record["largest_layer"], record["parts"], record["memory"]
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in parts["shares"].items())
+    times = {name: each["median"] for name, each in layer["us_per_image"].items()}
+    lines = [f"- Where the time of the fast engine's kernel goes: {shares}."]
+    if layer["ceiling"] is None:
+        lines.append(f"- Ceiling of {layer['name']}: not measured, {layer['missing']['ceiling']}.")
+    else:
+        lines.append(
+            f"- {layer['name']} alone ({layer['shape']}): {times['fast']:.2f} us; a kernel by hand in AVX-512 "
+            f"intrinsics {times[layer['ceiling']]:.2f} us, of whose rate the engine reaches "
+            f"{record['ratios']['ceiling_fraction']:.0%}."
+        )
+    if "numkong" in times:
+        lines.append(f"- NumKong's packed Hamming product, on patches made before: {times['numkong']:.2f} us.")
+    if memory["reason"] is None:
+        lines.append(
+            f"- {memory['images']:,} images at once: {memory['growth_mb']} MB more memory, {memory['process_mb']} MB "
+            "for the whole process."
+        )
     return lines

@@ -21,7 +21,8 @@ from bnnlib.models import ConvNet
 class Result:
     """One published network: bit width, the epoch it comes from, its scores on both held-out sets, its size.
 
-    ``weights``: how many; ``weight_bytes``: what they take at their bit width; ``file_bytes``: the published file.
+    ``weights``: how many; ``weight_bytes``: what they take at their bit width; ``file_bytes``: the published file;
+    ``packed_bytes``: the packed file that the scores come from, None where the published one gave them.
     """
 
     bits: int
@@ -31,6 +32,7 @@ class Result:
     weights: int
     weight_bytes: int
     file_bytes: int
+    packed_bytes: int | None
 
 
 def held_out(model: ConvNet, splits: Mapping[str, Split], device: str) -> dict[str, Evaluation]:
@@ -53,7 +55,7 @@ def metrics_object(results: Mapping[str, Result]) -> dict[str, Any]:
 
 def sizes_object(results: Mapping[str, Result]) -> dict[str, Any]:
     """reports/sizes.json: variant -> number of weights and bytes."""
-    names = ("weights", "weight_bytes", "file_bytes")
+    names = ("weights", "weight_bytes", "file_bytes", "packed_bytes")
     return {variant: {name: getattr(result, name) for name in names} for variant, result in results.items()}
 
 

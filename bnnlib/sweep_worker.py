@@ -20,6 +20,7 @@ CODE = (
     "batches",
     "convolution",
     "evaluation",
+    "layers",
     "metrics",
     "mnist",
     "models",
@@ -74,7 +75,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 def prepare(job: Job, near: Sequence[Source]) -> Path:
     """The folder with a job's data in this machine's cache; made from raw files, those of ``near`` first."""
     named = os.environ.get("BNN_DATA_DIR")
-    places = (*near, *sources.all_sources(Path(named) if named else None))
+    places = (*near, *sources.all_sources(job.data.name, Path(named) if named else None))
     return prepared.cached(cache_folder(os.environ), job.manifest, job.data, job.split_seed, places)
 
 

@@ -218,11 +218,11 @@ class RunLog:
         _set_alias(name, info.registered_model_version)
 
     @_logged
-    def log_packed_model(self, name: str, packed: Path, example: NDArray[np.float64], output: pd.DataFrame) -> None:
+    def log_packed_model(self, name: str, packed: Path, example: NDArray[Any], output: pd.DataFrame) -> None:
         """Log and register a packed file as a pyfunc model (`bnnlib.served` loads it), under the alias of `log_model`.
 
-        ``example``: images, float64 (n, 28, 28); ``output``: what the served model predicts for them. The model holds
-        the package's source and the file's bytes, and no pickle.
+        ``example``: images, objects (n, 28, 28) as `bnnlib.served` takes them; ``output``: what the served model
+        predicts for them. The model holds the package's source and the file's bytes, and no pickle.
         """
         import mlflow
 

@@ -59,15 +59,16 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     device, recipe, epochs, batch_size = cfg.runtime.device, cfg.recipe, cfg.train.epochs, cfg.train.batch_size
     images, labels = evaluation.tensors(train, device)
     held_out = evaluation.tensors(validation, device)
-    model = ConvNet(cfg.bits, surrogate=cfg.surrogate or "ste").to(device)
+    model = ConvNet(cfg.quantization).to(device)
     optimizer = torch.optim.Adam(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate, fused=True)
     steps = batches.count(len(images), batch_size)
     schedule = OneCycleLR(optimizer, max_lr=recipe.learning_rate, epochs=epochs, steps_per_epoch=steps)
+    augmentation = batches.Augmentation(recipe.shift, recipe.shift_share, recipe.contrast)
     for epoch in range(1, epochs + 1):
         signs_before = _weight_signs(model)
         model.train()
         met = _Met.nothing(len(images), steps, device)
-        for step, batch in enumerate(batches.shuffled(images, labels, batch_size, recipe.shift, order)):
+        for step, batch in enumerate(batches.shuffled(images, labels, batch_size, augmentation, order)):
             model.progress = (epoch - 1 + step / steps) / epochs
             met.add(*_step(model, optimizer, batch, cfg.latent_clip), batch[1])
             learning_rate = float(schedule.get_last_lr()[0])
@@ -148,10 +149,10 @@ def _clip_latent_weights(model: ConvNet, bound: float) -> None:
 
 
 def _parameter_groups(model: ConvNet, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay acts on convolution weights alone, not on batch norm."""
+    """Weight decay acts on convolution weights alone, not on batch norm nor on learned steps."""
     weights = [layer.weight for layer in model.layers()]
-    norms = [parameter for layer in model.layers() for parameter in layer.norm.parameters()]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": norms, "weight_decay": 0.0}]
+    others = [parameter for parameter in model.parameters() if all(parameter is not weight for weight in weights)]
+    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def _weight_signs(model: ConvNet) -> Tensor:

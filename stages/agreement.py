@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bnnlib import agreement, files, models, params, runtime, tracking, weights
+from bnnlib import agreement, files, models, packed_file, params, runtime, tracking, weights
 from bnnlib.packed import engines
-from bnnlib.packed import format as packed_format
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
@@ -19,20 +18,27 @@ def main(
     out: Path,
     params_yaml: ParamsFile = DEFAULT_PARAMS,
 ) -> None:
-    """Compare NETWORK and its PACKED form on TRAIN, VALIDATION and TEST; write to OUT what differs."""
+    """Compare NETWORK and its PACKED form on TRAIN, VALIDATION and TEST; write to OUT what differs.
+
+    A network wider than one bit has no packed form: PACKED is empty, and so is the object in OUT.
+    """
     cfg = params.load(params_yaml)
     threads = cfg.runtime.threads
     runtime.configure(threads, "cpu")
     splits = {"train": train, "validation": validation, "test": test}
     with tracking.open_run("agreement", {"runtime.threads": threads}, data=list(splits.values())) as log:
+        model = packed_file.read_if_any(packed)
+        if model is None:  # an experiment with another model.bits
+            files.write_json(out, {})
+            print(f"{packed} is empty: only a 1-bit network is packed, so there is nothing to compare")
+            return
         trained = models.restore(weights.read(network))
-        model = packed_format.decode(files.read_bytes(packed))
-        fast = engines.fast(model, threads)  # first, for the rest takes minutes
+        fast = engines.fast(model, threads)  # first, for the rest takes a minute
         found = {}
         for name, path in splits.items():
             split = files.read_split(path)
             log.log_dataset(path, split, name)
-            found[name] = agreement.compare_engines(trained, model, fast, split.images)
+            found[name] = agreement.compare_engines(trained, model, fast, split.images, threads)
         files.write_json(out, found)
         log.log_artifact(out)
         log.log_metrics(agreement.metrics(found))

@@ -1,4 +1,4 @@
-"""Fetch the raw MNIST files and check them against the manifest."""
+"""Fetch the raw files of a data set and check them against the manifest."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def main(
     ] = None,
     params_yaml: ParamsFile = DEFAULT_PARAMS,
 ) -> None:
-    """Put the files that MANIFEST names into the folder OUT: from a folder, torchvision's mirrors, or a package."""
+    """Put the files of data.name, which MANIFEST lists, into the folder OUT: from a folder, mirrors, or a package."""
     cfg = params.load(params_yaml)
     digests = sources.read_manifest(manifest)
     with tracking.open_run("download", {"data.name": cfg.data.name}, data=[manifest]) as log:
-        found = sources.fetch(digests, sources.all_sources(source_dir))
+        found = sources.fetch(digests, sources.all_sources(cfg.data.name, source_dir))
         for name, content in found.items():
             files.write_bytes(out / name, content)
         log.log_artifact(manifest)

@@ -1,34 +1,57 @@
-"""Score both published networks. Beside the frozen sweep the only stage that reads the test set."""
+"""Score both published networks, the 1-bit one packed. Only this and the sweep read the test set's labels."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bnnlib import files, models, params, reports, runtime, tracking, weights
+import torch
+
+from bnnlib import evaluation, files, models, packed_file, params, reports, runtime, tracking, weights
+from bnnlib.evaluation import Evaluation
+from bnnlib.mnist import Split
+from bnnlib.packed import engines
+from bnnlib.packed.engines import Engine
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
 def main(
-    full: Path, binary: Path, validation: Path, test: Path, out: Path, params_yaml: ParamsFile = DEFAULT_PARAMS
+    full: Path,
+    binary: Path,
+    packed: Path,
+    validation: Path,
+    test: Path,
+    out: Path,
+    params_yaml: ParamsFile = DEFAULT_PARAMS,
 ) -> None:
-    """Score the networks FULL and BINARY on VALIDATION and TEST; write metrics and tables into the folder OUT."""
+    """Score the networks FULL and BINARY on VALIDATION and TEST; write metrics and tables into the folder OUT.
+
+    PACKED is the packed form of BINARY, which is scored in its place; it is empty for a network wider than one bit.
+    """
     cfg = params.load(params_yaml)
     runtime.configure(cfg.runtime.threads, cfg.runtime.device)
     splits = {"validation": files.read_split(validation), "test": files.read_split(test)}
+    small = packed_file.read_if_any(packed)
+    fast = None if small is None else engines.best(small, cfg.runtime.threads)
     with tracking.open_run("evaluate", params.flatten(cfg.runtime, "runtime."), data=[validation, test]) as log:
         for name, path in {"validation": validation, "test": test}.items():
             log.log_dataset(path, splits[name], name)
         results = {}
-        for variant, path in {"full": full, "binary": binary}.items():
+        for variant, path, engine in (("full", full, None), ("binary", binary, fast)):
             published = weights.read(path)
             model = models.restore(published).to(cfg.runtime.device)
+            scored = (
+                reports.held_out(model, splits, cfg.runtime.device)
+                if engine is None
+                else {name: _evaluate(engine, split) for name, split in splits.items()}
+            )
             results[variant] = reports.Result(
                 bits=published.bits,
                 epoch=published.epoch,
                 weights=models.weight_count(model),
                 weight_bytes=models.weight_bytes(model),
                 file_bytes=path.stat().st_size,
-                **reports.held_out(model, splits, cfg.runtime.device),
+                packed_bytes=None if engine is None else packed.stat().st_size,
+                **scored,
             )
         for name, table in reports.tables(splits["test"].labels, results).items():
             files.write_csv(out / name, table)
@@ -37,6 +60,12 @@ def main(
             files.write_json(out / name, content)
             log.log_artifact(out / name)
         log.log_metrics(params.flatten(reports.metrics_object(results)))
+
+
+def _evaluate(engine: Engine, split: Split) -> Evaluation:
+    """The scores of the engine that runs a packed network."""
+    labels = torch.from_numpy(split.labels).long()
+    return evaluation.score(torch.from_numpy(engine.logits(split.images)), labels)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write the generated part of the README."""
+"""Write the generated parts of the README."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main(reports: Path, page: Path, params_yaml: ParamsFile = DEFAULT_PARAMS) ->
     params.load(params_yaml)
     results = files.read_json(reports / "metrics.json")
     with tracking.open_run("report", {}, data=[reports / "metrics.json"]) as log:
-        files.write_text(page, readme.updated(files.read_text(page), readme.generate(reports), str(page)))
+        files.write_text(page, readme.page(files.read_text(page), reports, str(page)))
         log.log_metrics(params.flatten(results))
         log.log_artifact(page)
 

@@ -30,7 +30,7 @@ def raw_dir(pytestconfig: pytest.Config) -> Path:
 def _nearest_first(kept: Path) -> list[sources.Source]:
     named = os.environ.get("BNN_DATA_DIR")
     folders = [sources.folder(kept), sources.folder(ROOT / "data/raw")]
-    return [*folders, *sources.all_sources(Path(named) if named else None)]
+    return [*folders, *sources.all_sources("mnist", Path(named) if named else None)]
 
 
 @pytest.fixture(scope="session")

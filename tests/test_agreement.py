@@ -6,12 +6,14 @@ import dataclasses
 
 import networks
 import numpy as np
+import pytest
 import torch
 
-from bnnlib import agreement, export, models
+from bnnlib import agreement, export, gate, models
 from bnnlib.agreement import Difference, Outputs
 from bnnlib.models import ConvNet
 from bnnlib.packed import reference
+from bnnlib.params import Quantization
 
 DOTS = np.array([[2, 4], [6, -8]], np.int32)
 LOGITS = np.array([[0.0, 1.0], [3.0, -2.0]], np.float32)
@@ -40,7 +42,7 @@ def test_every_pair_is_compared() -> None:
 
 
 def test_the_dot_products_of_torch_give_its_logits() -> None:
-    model = ConvNet(1).eval()
+    model = ConvNet(Quantization(bits=1)).eval()
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
     found = agreement.of_torch(model, images)
     assert np.array_equal(found.dots, np.round(found.dots))
@@ -58,13 +60,21 @@ def test_every_engine_is_asked() -> None:
     assert agreement.difference(agreement.of_engine(reference.Engine(model), images), found) == Difference(40, 0, 0, 0)
 
 
+@pytest.mark.parametrize("threads", [2, 3, 41])
+def test_the_number_of_threads_has_no_say(threads: int) -> None:
+    model, images = networks.draw("four blocks")
+    found = agreement.of_reference(model, images, threads)
+    assert np.array_equal(found.dots, agreement.of_reference(model, images).dots)
+    assert agreement.difference(found, agreement.of_reference(model, images)) == Difference(40, 0, 0, 0)
+
+
 def test_the_three_engines_are_compared_in_pairs() -> None:
-    trained = ConvNet(1).eval()
+    trained = ConvNet(Quantization(bits=1)).eval()
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
     packed = export.pack(models.publish(trained, epoch=1))
     other = dataclasses.replace(packed, input_threshold=200)  # stands for a fast engine that is wrong
-    found = agreement.compare_engines(trained, packed, reference.Engine(other), images)
-    assert list(found) == ["torch and reference", "torch and fast", "reference and fast"]
+    found = agreement.compare_engines(trained, packed, reference.Engine(other), images, threads=2)
+    assert tuple(found) == gate.PAIRS
     assert found["torch and reference"] == Difference(5, 0, 0, 0)
     assert found["torch and fast"] == found["reference and fast"]
     assert found["reference and fast"].logits > 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ PURE = {
     "metrics",
     "quantizers",
     "convolution",
+    "layers",
     "models",
     "batches",
     "training",
@@ -41,6 +43,9 @@ PURE = {
     "c_code",
     "fingerprint",
     "sweep",
+    "timing",
+    "contestants",
+    "onnx_peer",
 }
 EDGES = {
     "files",
@@ -62,6 +67,12 @@ EDGES = {
     "sweep_engine",
     "sweep_log",
     "sweeping",
+    "machine",
+    "largest_layer",
+    "contest",
+    "child",
+    "record",
+    "packed_file",
 }
 HOMES = {
     "mlflow": {"bnnlib/tracking.py", "bnnlib/sweep_log.py"},
@@ -72,10 +83,12 @@ HOMES = {
     "torchvision": {"bnnlib/sources.py"},
     "PIL": {"bnnlib/images.py"},
     "numba": {"bnnlib/packed/fast.py"},
-    "onnx": {"bnnlib/onnx_export.py"},
     "joblib": {"bnnlib/sweep_engine.py"},
     "dask": set(),  # joblib drives it
     "distributed": {"bnnlib/sweep_engine.py"},
+    "onnx": {"bnnlib/onnx_export.py", "bnnlib/benchmark/onnx_peer.py"},
+    "onnxruntime": {"bnnlib/benchmark/onnx_peer.py"},
+    "numkong": {"bnnlib/benchmark/largest_layer.py"},
 }
 
 
@@ -87,18 +100,8 @@ def module_of(stage: str) -> str:
 
 
 def test_stages_have_the_names_that_users_type() -> None:
-    names = [
-        "download",
-        "preprocess",
-        "train_full",
-        "train_binary",
-        "evaluate",
-        "visualize",
-        "export",
-        "report",
-        "sweep",
-    ]
-    assert list(STAGES) == names
+    names = ["download", "preprocess", "train_full", "train_binary", "export", "agreement", "evaluate", "visualize"]
+    assert list(STAGES) == [*names, "report", "sweep"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -145,14 +148,15 @@ def read_by(stage: str) -> set[str]:
     return {chain.removeprefix("cfg.") for chain in chains if chain.startswith("cfg.")}
 
 
-# Another value of a parameter where one more, or half, will not do; None: there is only one data set so far.
+# Another value of a parameter where one more, or half, will not do. Thresholds that are null stay so.
 OTHERS = {
     "device": "cuda",
-    "bits": 4,
-    "name": None,
+    "bits": 2,
+    "name": "fashion_mnist",
     "limit": 300,
     "epochs": 1,
     "max_epochs": 1,
+    "contrast": 2.0,
     "surrogate": "approx",
 }
 
@@ -164,25 +168,36 @@ def jobs_of_a_sweep(cfg: params.Params) -> list[str]:
 
 
 def leaves_that_matter(given: Callable[[params.Params], object]) -> set[str]:
-    """The parameters that change what the computation is given, found by changing one at a time."""
-    committed = params.load(ROOT / "params.yaml").model_dump()
-    before = given(params.parse(committed, "committed"))
-    found = set()
-    for leaf, value in params.flatten(committed).items():
-        other = OTHERS.get(leaf.split(".")[-1], value)
-        if other is None:
-            continue
-        if other == value:
-            other = value + 1 if isinstance(value, int) else value / 2 + 0.01
-        *path, last = leaf.split(".")
-        changed = params.load(ROOT / "params.yaml").model_dump()
-        section = changed
-        for step in path:
-            section = section[step]
-        section[last] = other
-        if given(params.parse(changed, leaf)) != before:
-            found.add(leaf)
-    return found
+    """The parameters that change what the computation is given, found by changing one at a time, at 1 bit and at 4."""
+    narrow = params.load(ROOT / "params.yaml").model_dump()
+    wider = with_other(narrow, "model.bits", 4)
+    return {
+        leaf
+        for base in (narrow, wider)
+        for leaf, value in params.flatten(base).items()
+        if (other := another(leaf, value)) is not None
+        and given(params.parse(with_other(base, leaf, other), leaf)) != given(params.parse(base, "base"))
+    }
+
+
+def another(leaf: str, value: Any) -> Any:
+    """A value that is allowed and not this one, or None."""
+    if isinstance(value, bool):
+        return not value
+    other = OTHERS.get(leaf.split(".")[-1], value)
+    if other is None:
+        return None
+    return other if other != value else value + 1 if isinstance(value, int) else value / 2 + 0.01
+
+
+def with_other(base: dict[str, Any], leaf: str, value: Any) -> dict[str, Any]:
+    *path, last = leaf.split(".")
+    changed = copy.deepcopy(base)
+    section = changed
+    for step in path:
+        section = section[step]
+    section[last] = value
+    return changed
 
 
 @pytest.mark.parametrize("library", HOMES)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bnnlib import batches
+from bnnlib.batches import Augmentation
 
 
 def numbered(count: int) -> tuple[Tensor, Tensor]:
@@ -15,8 +16,11 @@ def numbered(count: int) -> tuple[Tensor, Tensor]:
     return (labels + 1).to(torch.uint8)[:, None, None].expand(-1, 28, 28).contiguous(), labels
 
 
-def epoch(images: Tensor, labels: Tensor, batch_size: int, shift: int, seed: int) -> list[tuple[Tensor, Tensor]]:
-    return list(batches.shuffled(images, labels, batch_size, shift, torch.Generator().manual_seed(seed)))
+def epoch(
+    images: Tensor, labels: Tensor, batch_size: int, shift: int, seed: int, share: float = 1.0, contrast: float = 1.0
+) -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    return list(batches.shuffled(images, labels, batch_size, Augmentation(shift, share, contrast), generator))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +59,8 @@ def test_the_generator_decides_alone() -> None:
 def test_two_epochs_differ_in_order() -> None:
     generator = torch.Generator().manual_seed(0)
     first, second = (
-        torch.cat([labels for _, labels in batches.shuffled(*numbered(50), 10, 0, generator)]) for _ in range(2)
+        torch.cat([labels for _, labels in batches.shuffled(*numbered(50), 10, Augmentation(), generator)])
+        for _ in range(2)
     )
     assert not torch.equal(first, second)
 
@@ -86,3 +91,39 @@ def test_a_shift_moves_by_every_number_of_pixels_up_to_it() -> None:
         met += [next(move for move, picture in wanted.items() if torch.equal(image, picture)) for image in batch]
     assert len(met) == 200
     assert set(met) == set(wanted)  # 9 moves in 200 draws: one is left out with a chance of 9 * (8/9)**200 < 1e-9
+
+
+def test_a_share_of_the_images_is_moved() -> None:
+    pattern = (1 + torch.arange(28)[:, None] + 7 * torch.arange(28)).to(torch.uint8)
+    images = pattern.expand(900, -1, -1).contiguous()
+    batches_found = epoch(images, torch.arange(900), batch_size=50, shift=1, seed=0, share=0.3)
+    moved_images = sum(not torch.equal(image, pattern) for batch, _ in batches_found for image in batch)
+    # 8 of 9 moves show: 900 * 0.3 * 8 / 9 = 240 with a standard deviation of 13.
+    assert 180 < moved_images < 300
+
+
+def test_contrast_multiplies_the_pixels_of_an_image_by_one_factor() -> None:
+    images = torch.tensor([0, 40, 100, 120], dtype=torch.uint8).repeat(400, 7 * 28).view(400, 28, 28)
+    factors = []
+    for batch, _ in epoch(images, torch.arange(400), batch_size=50, shift=0, seed=0, contrast=2.0):
+        assert batch.dtype == torch.uint8
+        pixels = batch.flatten(1)[:, :4].double()
+        assert torch.equal(batch.flatten(1), batch.flatten(1)[:, :4].repeat(1, 7 * 28))  # alike all over
+        factor = pixels[:, 2] / 100  # rounded down to a hundredth
+        assert bool((pixels[:, 0] == 0).all())
+        assert bool(((pixels[:, 1] / 40 - factor).abs() <= 1 / 40).all())
+        assert bool(((pixels[:, 3] / 120 - factor).abs() <= 1 / 100).all())
+        factors += factor.tolist()
+    assert min(factors) >= 0.5
+    assert max(factors) <= 2
+    # They are uniform in the logarithm: of 400 a half, 200 with a standard deviation of 10, is below 1.
+    assert 150 < sum(factor < 1 for factor in factors) < 250
+    assert min(factors) < 0.55
+    assert max(factors) > 1.8
+
+
+def test_contrast_ends_at_white() -> None:
+    images = torch.full((200, 28, 28), 200, dtype=torch.uint8)
+    found = torch.cat([batch for batch, _ in epoch(images, torch.arange(200), 50, shift=0, seed=0, contrast=3.0)])
+    assert int(found.max()) == 255
+    assert int(found.min()) >= 66

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from conftest import Bnn
 
-from bnnlib import cli, params, readme
+from bnnlib import cli, gate, params, readme
 
 COMMITTED = Path(__file__).resolve().parents[1] / "params.yaml"
-BOUNDS = params.load(COMMITTED).thresholds.model_dump()
+BOUNDS = gate.thresholds(params.load(COMMITTED)).model_dump()
 
 
 @pytest.fixture
@@ -23,9 +23,12 @@ def bnn(bnn: Bnn) -> Bnn:
     Path("params.yaml").write_bytes(COMMITTED.read_bytes())
     Path("reports/figures").mkdir(parents=True)
     write_metrics()
-    sizes = {variant: {"weight_bytes": 1} for variant in BOUNDS}
+    sizes = {variant: {"weight_bytes": 1, "file_bytes": 2, "packed_bytes": None} for variant in BOUNDS}
     Path("reports/sizes.json").write_text(json.dumps(sizes))
-    Path("README.md").write_text(f"# Title\n{readme.BEGIN}\n{readme.END}\nend\n")
+    write_agreement()
+    Path("README.md").write_text(
+        f"# Title\n{readme.RESULTS.begin}\n{readme.RESULTS.end}\n{readme.SPEED.begin}\n{readme.SPEED.end}\nend\n"
+    )
 
     return bnn
 
@@ -37,8 +40,19 @@ def write_metrics(**changes: Any) -> None:
     }
     for name, value in changes.items():
         variant, _, metric = name.partition("_")
-        metrics[variant]["test"][metric] = value
+        (metrics[variant] if metric == "bits" else metrics[variant]["test"])[metric] = value
     Path("reports/metrics.json").write_text(json.dumps(metrics))
+
+
+def write_agreement(**changes: int) -> None:
+    """Write that the engines agree on all of MNIST, but for the changes in one pair and split."""
+    counts = {"train": 48_000, "validation": 12_000, "test": 10_000}
+    report = {
+        split: {pair: {"images": n, "dots": 0, "logits": 0, "predictions": 0} for pair in gate.PAIRS}
+        for split, n in counts.items()
+    }
+    report["validation"]["torch and fast"].update(changes)
+    Path("reports/agreement.json").write_text(json.dumps(report))
 
 
 def test_the_command_is_installed() -> None:
@@ -49,19 +63,55 @@ def test_the_command_is_installed() -> None:
 def test_check_passes_on_the_bounds(bnn: Bnn) -> None:
     code, output, _ = bnn("check")
     assert code == 0
-    assert [line.split()[:2] for line in output.splitlines()] == [
+    thresholds, agreement = output.splitlines()[:4], output.splitlines()[4:]
+    assert [line.split()[:2] for line in thresholds] == [
         ["ok", "full.test.macro_f1:"],
         ["ok", "full.test.loss:"],
         ["ok", "binary.test.macro_f1:"],
         ["ok", "binary.test.loss:"],
     ]
+    assert len(agreement) == 12
+    assert all(line.startswith("ok     agreement.") for line in agreement)
+
+
+@pytest.mark.parametrize(
+    ("changes", "missed"),
+    [
+        ({"images": 11_999}, "torch and fast.images"),
+        ({"logits": 1}, "torch and fast.logits"),
+        ({"dots": 3, "predictions": 1}, "torch and fast.dots, agreement.torch and fast.predictions"),
+    ],
+)
+def test_check_fails_where_the_engines_differ(bnn: Bnn, changes: dict[str, int], missed: str) -> None:
+    write_agreement(**changes)
+    assert bnn("check")[0] == f"error: {len(changes)} of 16 bounds missed: agreement.{missed}"
+
+
+def test_check_wants_the_agreement_of_a_network_that_is_packed(bnn: Bnn) -> None:
+    Path("reports/agreement.json").write_text("{}")
+    missing = "error: metric agreement.train.torch and reference.images is missing; `dvc repro agreement` writes it"
+    assert bnn("check")[0] == missing
+    Path("reports/agreement.json").unlink()
+    code, *_ = bnn("check")
+    assert isinstance(code, str)
+    assert code.startswith("error: reports/agreement.json: cannot be read")
+    write_metrics(binary_bits=2)
+    assert bnn("check")[0] == 0
+
+
+def test_check_wants_the_images_that_the_limit_leaves(bnn: Bnn) -> None:
+    text = Path("params.yaml").read_text()
+    assert text.count("limit: null") == 1
+    Path("params.yaml").write_text(text.replace("limit: null", "limit: 11000"))
+    write_agreement()  # 70,000 are more than the 11,000 and 10,000 there are
+    assert "(bound >= 21000)" in bnn("check")[1]
 
 
 def test_check_fails_below_them_and_still_shows_all(bnn: Bnn) -> None:
     write_metrics(full_loss=9.0, binary_macro_f1=0.1)
     code, output, _ = bnn("check")
-    assert code == "error: 2 of 4 thresholds missed: full.test.loss, binary.test.macro_f1"  # printed, exit status 1
-    assert [line.split()[0] for line in output.splitlines()] == ["ok", "MISSED", "MISSED", "ok"]
+    assert code == "error: 2 of 16 bounds missed: full.test.loss, binary.test.macro_f1"  # printed, exit status 1
+    assert [line.split()[0] for line in output.splitlines()[:4]] == ["ok", "MISSED", "MISSED", "ok"]
 
 
 def test_check_takes_other_files(bnn: Bnn, tmp_path: Path) -> None:
@@ -72,7 +122,20 @@ def test_check_takes_other_files(bnn: Bnn, tmp_path: Path) -> None:
     Path("other.yaml").write_text(text.replace(old, "macro_f1: 1.0"))
     assert bnn("check", "--reports", "results")[0] == 0
     code, *_ = bnn("check", "--reports", "results", "--params-yaml", "other.yaml")
-    assert code == "error: 1 of 4 thresholds missed: full.test.macro_f1"
+    assert code == "error: 1 of 16 bounds missed: full.test.macro_f1"
+
+
+def test_check_takes_the_thresholds_of_the_data_set(bnn: Bnn) -> None:
+    text = Path("params.yaml").read_text()
+    other = text.replace("name: mnist", "name: fashion_mnist", 1)
+    Path("params.yaml").write_text(other)
+    code, output, _ = bnn("check")
+    assert str(code).startswith("error: thresholds.fashion_mnist is null in the parameters")
+    assert output == ""
+    bounds = "{full: {macro_f1: 1, loss: 9}, binary: {macro_f1: 0, loss: 9}}"
+    Path("params.yaml").write_text(other.replace("fashion_mnist: null", f"fashion_mnist: {bounds}"))
+    code, *_ = bnn("check")
+    assert code == "error: 1 of 16 bounds missed: full.test.macro_f1"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +174,7 @@ def test_readme_check_fails_on_a_stale_page_and_passes_once_it_is_written(bnn: B
 def test_readme_without_markers_is_left_alone(bnn: Bnn) -> None:
     Path("README.md").write_text("# Title\n")
     code, *_ = bnn("readme")
-    assert code == f"error: README.md: the marker {readme.BEGIN} stands there 0 times, expected once"
+    assert code == f"error: README.md: the marker {readme.RESULTS.begin} stands there 0 times, expected once"
     assert Path("README.md").read_text() == "# Title\n"
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import networks
+import peers
 import pytest
 from conftest import Bnn
 
-from bnnlib import onnx_export
+from bnnlib import onnx_export, weights
 from bnnlib.packed import c_code
 
 
@@ -21,7 +23,7 @@ def test_export_writes_the_c_source(bnn: Bnn) -> None:
 
 
 def test_export_writes_the_onnx_model_of_another_file(bnn: Bnn) -> None:
-    pytest.importorskip("onnx", reason="onnx is not installed; try: pip install 'bnnlib[peers]'")
+    peers.package("onnx")
     Path("other.bnn").write_bytes(networks.COMMITTED.read_bytes())
     assert bnn("export", "--format", "onnx", "--model", "other.bnn")[0] == 0
     assert Path("bnn_model.onnx").read_bytes() == onnx_export.build(networks.committed())
@@ -29,7 +31,12 @@ def test_export_writes_the_onnx_model_of_another_file(bnn: Bnn) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "error: other.bnn: cannot be read"), (b"no model", "error: packed model: magic: ")],
+    [
+        (None, "error: other.bnn: cannot be read"),
+        (b"", "error: other.bnn: is empty: only a 1-bit network is packed"),
+        (b"no model", "error: other.bnn: packed model: magic: "),
+        (networks.COMMITTED.read_bytes()[:-1], "error: other.bnn: packed model: length: "),
+    ],
 )
 def test_export_of_no_model_ends_with_a_message(content: bytes | None, message: str, bnn: Bnn) -> None:
     if content is not None:
@@ -73,6 +80,15 @@ def test_summary_of_one_network_as_text(bnn: Bnn) -> None:
     assert output.startswith("binary: 1 bit\n")
     assert "full" not in output
     assert bnn("summary")[1].count("convolution weights") == 2
+
+
+def test_summary_of_a_network_that_cannot_be_packed_names_its_file(bnn: Bnn) -> None:
+    published = weights.read(networks.COMMITTED.with_suffix(".safetensors"))
+    spoilt = {name: tensor.clone() for name, tensor in published.tensors.items()}
+    spoilt["head.norm.weight"][3] = float("nan")
+    weights.write(Path("binary.safetensors"), dataclasses.replace(published, tensors=spoilt))
+    code, *_ = bnn("summary", "--networks", ".", "--model", "binary")
+    assert code == "error: binary.safetensors: head.norm: the scale of channel 3 is nan, expected a number"
 
 
 def test_summary_without_networks_ends_with_a_message(bnn: Bnn) -> None:

@@ -10,6 +10,7 @@ from torch.nn import functional
 from bnnlib import evaluation
 from bnnlib.mnist import Split
 from bnnlib.models import ConvNet, NonFiniteError
+from bnnlib.params import Quantization
 
 GENERATOR = np.random.default_rng(4)
 DATA = Split(GENERATOR.integers(0, 256, (23, 28, 28), dtype=np.uint8), GENERATOR.integers(0, 10, 23, dtype=np.uint8))
@@ -18,7 +19,7 @@ IMAGES, LABELS = evaluation.tensors(DATA, "cpu")
 
 def network(bits: int) -> ConvNet:
     torch.manual_seed(0)
-    model = ConvNet(bits)
+    model = ConvNet(Quantization(bits=bits))
     with torch.no_grad():
         model(IMAGES)  # in training mode: moves the running statistics
     return model.eval()

@@ -13,19 +13,21 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 from torch import nn
 
-from bnnlib import agreement, export, mnist, models, quantizers, weights
+from bnnlib import agreement, export, layers, mnist, models, quantizers, weights
 from bnnlib.export import ExportError
-from bnnlib.models import ConvNet, NormedConvolution, Published
+from bnnlib.layers import NormedConvolution
+from bnnlib.models import ConvNet, Published
 from bnnlib.packed import format as packed_format
 from bnnlib.packed import reference
 from bnnlib.packed.model import ModelError
+from bnnlib.params import Quantization
 
 COMMITTED = Path(__file__).resolve().parents[1] / "models/binary.safetensors"
 
 
 def layer(fan_in: int = 4, channels: int = 1) -> NormedConvolution:
     """A layer in evaluation mode with one input channel and the identity as batch norm."""
-    return NormedConvolution(1, channels, round(fan_in**0.5), 1, latent=True).eval()
+    return NormedConvolution(1, channels, round(fan_in**0.5), trained.ONE_BIT, latent=True, activated=True).eval()
 
 
 def with_norm(weight: float, bias: float, mean: float, var: float = 1.0) -> NormedConvolution:
@@ -104,7 +106,7 @@ def test_small_networks(network: trained.Trained) -> None:
 def moved(bits: int) -> ConvNet:
     """A network whose batch norms differ from the identity, some of negative scale."""
     torch.manual_seed(3)
-    model = ConvNet(bits)
+    model = ConvNet(Quantization(bits=bits))
     with torch.no_grad():
         for convolution in model.layers():
             convolution.norm.weight.normal_()
@@ -155,7 +157,7 @@ def test_the_input_bit_is_that_of_the_network(published: Published) -> None:
 @pytest.mark.parametrize("bits", [2, 16])
 def test_a_wider_network_is_refused(bits: int) -> None:
     with pytest.raises(ExportError, match=rf"bits: {bits}, expected 1: only a 1-bit network can be packed"):
-        export.pack(models.publish(ConvNet(bits), epoch=1))
+        export.pack(models.publish(ConvNet(Quantization(bits=bits)), epoch=1))
 
 
 def test_a_batch_norm_that_is_not_finite_is_refused() -> None:
@@ -174,7 +176,7 @@ def test_the_affine_is_the_trained_batch_norm() -> None:
     generator = torch.Generator().manual_seed(1)
     norm: nn.BatchNorm1d = with_norm(-1.7, 0.3, 12.5, var=90.0).norm
     x = torch.randn(1000, 1, generator=generator) * 10
-    scale, offset = models.affine(norm)
+    scale, offset = layers.affine(norm)
     # Each road rounds fewer than eight times numbers no larger than 1.7 * (abs(x) + 12.5) / sqrt(90) + 0.3 < 12.
     assert torch.allclose(x * scale + offset, norm(x), rtol=0, atol=2 * 8 * 12 * 2**-24)
     one = with_norm(-1.7, 0.3, 12.5, var=90.0)

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bnnlib import gate
+from bnnlib import gate, params
 from bnnlib.gate import GateError
-from bnnlib.params import Threshold, Thresholds
+from bnnlib.params import DataThresholds, Threshold, Thresholds
 
 THRESHOLDS = Thresholds(full=Threshold(macro_f1=0.99, loss=0.03), binary=Threshold(macro_f1=0.98, loss=0.05))
+
+
+COMMITTED = params.load(Path(__file__).resolve().parents[1] / "params.yaml")
+
+
+def of(name: params.DataName, **sets: Thresholds) -> params.Params:
+    """The committed parameters with another data set, and thresholds for no more than these sets."""
+    none = dict.fromkeys(DataThresholds.model_fields)
+    data = COMMITTED.data.model_copy(update={"name": name})
+    return COMMITTED.model_copy(update={"data": data, "thresholds": DataThresholds(**{**none, **sets})})
+
+
+def test_the_thresholds_are_those_of_the_data_set() -> None:
+    other = THRESHOLDS.model_copy(update={"full": Threshold(macro_f1=0.9, loss=0.3)})
+    assert gate.thresholds(of("mnist", mnist=THRESHOLDS, kmnist=other)) == THRESHOLDS
+    assert gate.thresholds(of("kmnist", mnist=THRESHOLDS, kmnist=other)) == other
+
+
+def test_a_data_set_without_thresholds_is_named() -> None:
+    with pytest.raises(GateError) as caught:
+        gate.thresholds(of("fashion_mnist", mnist=THRESHOLDS))
+    assert str(caught.value).startswith("thresholds.fashion_mnist is null in the parameters, so there is nothing")
 
 
 def metrics(**changes: Any) -> dict[str, Any]:
@@ -21,6 +44,17 @@ def metrics(**changes: Any) -> dict[str, Any]:
         variant: {"test": {name: values[f"{variant}_{name}"] for name in ("macro_f1", "loss")}}
         for variant in ("full", "binary")
     }
+
+
+def agreement(**changes: Any) -> dict[str, Any]:
+    """A report in which nothing differs, but for the changes in the test split's first pair."""
+    counts = {"train": 45_000, "validation": 15_000, "test": 10_000}
+    report = {
+        split: {pair: {"images": n, "dots": 0, "logits": 0, "predictions": 0} for pair in gate.PAIRS}
+        for split, n in counts.items()
+    }
+    report["test"][gate.PAIRS[0]].update(changes)
+    return report
 
 
 def missed(found: list[gate.Verdict]) -> list[str]:
@@ -85,3 +119,44 @@ def test_verdicts_in_words() -> None:
     assert str(kept) == "ok     full.test.macro_f1: 0.995000 (bound >= 0.99)"
     assert str(lost) == "MISSED binary.test.macro_f1: 0.900000 (bound >= 0.98)"
     assert "<= 0.03" in str(gate.verdicts(metrics(), THRESHOLDS)[1])
+
+
+def test_engines_that_agree_on_all_images_pass() -> None:
+    found = gate.agreement(agreement(), None)
+    assert missed(found) == []
+    assert str(found[0]) == "ok     agreement.torch and reference.images: 70000 (bound >= 70000)"
+    assert str(found[3]) == "ok     agreement.torch and reference.predictions: 0 (bound <= 0)"
+
+
+@pytest.mark.parametrize(
+    ("limit", "images", "passed"), [(None, 9_999, False), (200, 0, True), (60_000, 9_999, False), (59_999, 9_999, True)]
+)
+def test_as_many_images_as_there_are(limit: int | None, images: int, passed: bool) -> None:
+    name = "agreement.torch and reference.images"
+    assert missed(gate.agreement(agreement(images=images), limit)) == ([] if passed else [name])
+
+
+@pytest.mark.parametrize("kind", ["dots", "logits", "predictions"])
+def test_one_difference_is_named(kind: str) -> None:
+    assert missed(gate.agreement(agreement(**{kind: 1}), None)) == [f"agreement.torch and reference.{kind}"]
+
+
+@pytest.mark.parametrize("report", [{}, [], None, {"train": {}}, {"train": {"torch and reference": 1}}])
+def test_a_report_without_a_count_is_named(report: Any) -> None:
+    with pytest.raises(
+        GateError, match=r"metric agreement\.train\.torch and reference\.images is missing; `dvc repro agree"
+    ):
+        gate.agreement(report, None)
+
+
+@pytest.mark.parametrize("value", [None, "0", False])
+def test_a_count_that_is_no_number_is_named(value: Any) -> None:
+    with pytest.raises(
+        GateError, match=rf"agreement\.test\.torch and reference\.logits is {value!r}, expected a number"
+    ):
+        gate.agreement(agreement(logits=value), None)
+
+
+@pytest.mark.parametrize(("bits", "packed"), [(1, True), (2, False), (16, False)])
+def test_a_binary_network_of_one_bit_is_packed(bits: int, packed: bool) -> None:
+    assert gate.is_packed({"binary": {"bits": bits}}) == packed

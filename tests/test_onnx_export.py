@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import networks
 import numpy as np
+import peers
 import pytest
 from numpy.typing import NDArray
 
@@ -14,8 +14,8 @@ from bnnlib import mnist, onnx_export
 from bnnlib.packed import reference
 from bnnlib.packed.model import PackedModel
 
-onnx: Any = pytest.importorskip("onnx", reason="onnx is not installed; try: pip install 'bnnlib[peers]'")
-ort: Any = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; try: pip install 'bnnlib[peers]'")
+onnx = peers.package("onnx")
+ort = peers.package("onnxruntime")
 
 BATCH = 1000
 LEVELS = ["ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"]

@@ -99,6 +99,16 @@ def test_the_same_as_loops_over_single_numbers(name: str) -> None:
     assert found.tolist() == [naive(model, image) for image in images[:2]]
 
 
+@pytest.mark.parametrize("channels", [910, 911, 1024])
+def test_sums_on_both_sides_of_int16(channels: int) -> None:
+    """Each of the head's 36 places adds as many ones as there are channels: 32,760, 32,796 and 36,864 in all."""
+    ones = np.ones((channels, 1, 1, 1), np.bool_)
+    block = Block(ones, np.full(channels, -1, np.int32), np.zeros(channels, np.bool_))
+    weights = np.stack([np.ones((channels, 6, 6), np.bool_), np.zeros((channels, 6, 6), np.bool_)])
+    model = PackedModel(6, 128, (block,), Head(weights, np.ones(2, np.float32), np.zeros(2, np.float32)))
+    assert reference.dots(model, np.zeros((1, 6, 6), np.uint8)).tolist() == [[36 * channels, -36 * channels]]
+
+
 @pytest.mark.parametrize("name", ["no block", "four blocks"])
 def test_the_size_of_the_chunks_has_no_say(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = networks.draw(name)

@@ -19,16 +19,31 @@ GOOD: dict[str, Any] = {
     "data": {"name": "mnist", "validation_fraction": 0.2, "limit": None},
     "model": {"bits": 1},
     "train": {"epochs": 3, "batch_size": 100},
-    "full": {"learning_rate": 0.003, "weight_decay": 0.0001, "shift": 2, "max_epochs": 2},
+    "full": {
+        "learning_rate": 0.003,
+        "weight_decay": 0.0001,
+        "shift": 2,
+        "shift_share": 0.5,
+        "contrast": 1.0,
+        "max_epochs": 2,
+    },
     "binary": {
         "learning_rate": 0.005,
         "weight_decay": 0.0,
         "shift": 0,
+        "shift_share": 1.0,
+        "contrast": 2.0,
         "max_epochs": None,
         "surrogate": "ste",
+        "channel_scale": False,
+        "learned_step": False,
         "latent_clip": 1.0,
     },
-    "thresholds": {"full": {"macro_f1": 0.99, "loss": 0.02}, "binary": {"macro_f1": 0.98, "loss": 0.05}},
+    "thresholds": {
+        "mnist": {"full": {"macro_f1": 0.99, "loss": 0.02}, "binary": {"macro_f1": 0.98, "loss": 0.05}},
+        "fashion_mnist": None,
+        "kmnist": None,
+    },
 }
 MISSING = object()
 
@@ -71,11 +86,16 @@ THREADS = "a whole number from 1 to 256"
 RATE = "a number above 0 to 1"
 LIMIT = "a whole number from 200 to 60000, or null"
 TEXT = " (this is text: write the number without quotes)"
-RECIPE = "learning_rate, weight_decay, shift, max_epochs"
+RECIPE = "learning_rate, weight_decay, shift, shift_share, contrast, max_epochs"
 ONE_FAULT: list[tuple[str, Any, str]] = [
     ("train.epoch", 3, "train.epoch: unknown parameter; did you mean epochs?"),
     ("train.zzz", 3, "train.zzz: unknown parameter; known here: epochs, batch_size"),
-    ("thresholds.full.los", 3, "thresholds.full.los: unknown parameter; did you mean loss?"),
+    ("thresholds.mnist.full.los", 3, "thresholds.mnist.full.los: unknown parameter; did you mean loss?"),
+    ("thresholds.mnist.full.loss", 0, "thresholds.mnist.full.loss: 0 is not allowed; allowed: a number above 0 to 100"),
+    ("thresholds.mnist.all", 1, "thresholds.mnist.all: unknown parameter; known here: full, binary"),
+    ("thresholds.kmnist", 0.9, "thresholds.kmnist: 0.9 is not allowed; allowed: a section with full, binary, or null"),
+    ("thresholds.kmnist", MISSING, "thresholds.kmnist: missing; allowed: a section with full, binary, or null"),
+    ("thresholds.mnst", None, "thresholds.mnst: unknown parameter; did you mean mnist?"),
     ("full.latent_clip", 1.0, f"full.latent_clip: unknown parameter; known here: {RECIPE}"),
     ("runtimes", {}, "runtimes: unknown parameter; did you mean runtime?"),
     ("seed", MISSING, "seed: missing; allowed: a whole number from 0 below 4294967296"),
@@ -93,7 +113,7 @@ ONE_FAULT: list[tuple[str, Any, str]] = [
     ("runtime.threads", "2", f"runtime.threads: '2' is not allowed; allowed: {THREADS}{TEXT}"),
     ("runtime.threads", "two", f"runtime.threads: 'two' is not allowed; allowed: {THREADS}"),
     ("runtime.device", "gpu", "runtime.device: 'gpu' is not allowed; allowed: cpu, cuda"),
-    ("data.name", "fashion", "data.name: 'fashion' is not allowed; allowed: mnist"),
+    ("data.name", "fashion", "data.name: 'fashion' is not allowed; allowed: mnist, fashion_mnist, kmnist"),
     ("data.limit", 199, f"data.limit: 199 is not allowed; allowed: {LIMIT}"),
     ("data.limit", "500", f"data.limit: '500' is not allowed; allowed: {LIMIT}{TEXT}"),
     ("model.bits", 3, "model.bits: 3 is not allowed; allowed: 1, 2, 4, 8, 16, 32"),
@@ -129,7 +149,7 @@ def test_an_unknown_parameter_may_have_any_name(name: str) -> None:
         ("data.limit", 200),
         ("full.learning_rate", 1),  # a whole number is a number
         ("full.weight_decay", 0),
-        ("thresholds.full.macro_f1", 1.0),
+        ("thresholds.mnist.full.macro_f1", 1.0),
         ("model.bits", 32),
     ],
 )

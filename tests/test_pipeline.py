@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -13,13 +14,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
+import networks
 import numpy as np
 import pytest
 from conftest import Clone
 from mlflow.entities import Run
 from ruamel.yaml import YAML
 
-STAGES = ["download", "preprocess", "train_full", "train_binary", "evaluate", "visualize", "export", "report"]
+STAGES = [
+    "download",
+    "preprocess",
+    "train_full",
+    "train_binary",
+    "export",
+    "agreement",
+    "evaluate",
+    "visualize",
+    "report",
+]
+IMAGES = {"train": 320, "validation": 80, "test": 400}
 UP_TO_DATE = "Data and pipelines are up to date."
 
 
@@ -129,6 +142,29 @@ def test_gate_names_the_missed_metric(study: Clone) -> None:
     assert done.returncode == 1
     assert "MISSED binary.test.macro_f1" in done.stdout
     assert "binary.test.macro_f1" in done.stderr
+    assert "MISSED agreement" not in done.stdout
+
+
+def test_the_engines_agree_on_every_image(study: Clone) -> None:
+    found = json.loads(study.read("reports/agreement.json"))
+    nothing = {"dots": 0, "logits": 0, "predictions": 0}
+    pairs = ("torch and reference", "torch and fast", "reference and fast")
+    assert found == {split: {pair: {"images": n, **nothing} for pair in pairs} for split, n in IMAGES.items()}
+
+
+def test_the_binary_row_is_that_of_the_packed_network(study: Clone) -> None:
+    """With another packed network beside the same weights its scores change."""
+    content = networks.COMMITTED.read_bytes()  # of many epochs, not one
+    (study.folder / "other.bnn").write_bytes(content)
+    weights = "models/full.safetensors models/binary.safetensors"
+    splits = "data/processed/validation.npz data/processed/test.npz"
+    study.run("python", "-m", *f"stages.evaluate {weights} other.bnn {splits} other".split())
+    before, after = (json.loads(study.read(f"{folder}/metrics.json")) for folder in ("reports", "other"))
+    assert after["full"] == before["full"]
+    assert after["binary"]["test"]["loss"] < before["binary"]["test"]["loss"]
+    assert json.loads(study.read("other/sizes.json"))["binary"]["packed_bytes"] == len(content)
+    shutil.rmtree(study.folder / "other")
+    (study.folder / "other.bnn").unlink()
 
 
 def test_readme_shows_the_reports_until_someone_edits_it(study: Clone) -> None:
@@ -158,8 +194,8 @@ def test_flipped_byte_in_the_data_is_detected_and_mended(study: Clone, name: str
         ("data/raw/t10k-labels-idx1-ubyte", "preprocess data/mnist.sha256 data/raw elsewhere"),
         (
             "data/processed/test.npz",
-            "evaluate models/full.safetensors models/binary.safetensors data/processed/validation.npz "
-            "data/processed/test.npz elsewhere",
+            "evaluate models/full.safetensors models/binary.safetensors models/binary.bnn "
+            "data/processed/validation.npz data/processed/test.npz elsewhere",
         ),
     ],
 )
@@ -242,6 +278,14 @@ def test_queued_and_temporary_runs_reach_the_one_store(study: Clone) -> None:
     shown = study.run("dvc", "exp", "show", "--csv").stdout
     assert len({experiment for _, _, experiment in trained}) == 3
     assert all(experiment in shown for _, _, experiment in trained)
+    references = study.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/??/**").stdout.split()
+    assert len(references) == 3
+    for reference in references:  # wider than one bit, so that nothing is packed or compared
+        assert study.run("git", "show", f"{reference}:models/binary.bnn").stdout == ""
+        assert study.run("git", "show", f"{reference}:reports/agreement.json").stdout == "{}\n"
+        assert "No engines were compared" in study.run("git", "show", f"{reference}:README.md").stdout
+        sizes = json.loads(study.run("git", "show", f"{reference}:reports/sizes.json").stdout)
+        assert sizes["binary"]["packed_bytes"] is None
 
 
 def queue_status(clone: Clone) -> str:

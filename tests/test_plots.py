@@ -6,6 +6,7 @@ import io
 import struct
 from collections.abc import Callable, Iterator
 
+import benchmarks
 import matplotlib
 import matplotlib.image
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from bnnlib import plots
+from bnnlib import mnist, params, plots
 
 NAMES = {"full": "full (16 bits)", "binary": "binary (1 bit)"}
 
@@ -31,7 +32,7 @@ def curve(metric: str, *values: float) -> Figure:
 def confusion() -> Figure:
     matrix = np.diag(np.arange(10)) * 50  # label 0 has no images
     matrix[3, 5] = 1
-    return plots.confusion(matrix, "title")
+    return plots.confusion(matrix, "title", mnist.CLASS_NAMES["mnist"])
 
 
 def kernel() -> Figure:
@@ -47,6 +48,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "macro-F1 that reaches 0 and 1": lambda: curve("macro_f1", 0.0, 0.5, 1.0),
     "confusion": confusion,
     "kernel": kernel,
+    "benchmark": lambda: plots.benchmark(benchmarks.as_json()),
+    "benchmark without peers": lambda: plots.benchmark(benchmarks.as_json_without_peers()),
 }
 
 
@@ -119,6 +122,14 @@ def test_confusion_rows_sum_to_one_and_every_cell_with_images_says_its_share() -
     assert texts == {**{(i, i): "100.0" for i in range(1, 10)}, (3, 3): "99.3", (3, 5): "0.7"}  # 150 and 1 of 151
 
 
+@pytest.mark.parametrize(("data", "rotation"), [("mnist", 0), ("kmnist", 0), ("fashion_mnist", 90)])
+def test_a_confusion_matrix_names_its_classes(data: params.DataName, rotation: int) -> None:
+    axes = plots.confusion(np.eye(10, dtype=np.int64), "title", mnist.CLASS_NAMES[data]).axes[0]
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert tuple(label.get_text() for label in labels) == mnist.CLASS_NAMES[data]
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
+
+
 def test_a_kernel_runs_from_black_through_grey_to_white() -> None:
     found = pixels(plots.kernel(np.array([[-2, 0, 2]] * 3, np.float32)))
     grey = found[found.shape[0] // 2, :, 0]
@@ -129,3 +140,20 @@ def test_a_kernel_runs_from_black_through_grey_to_white() -> None:
 @pytest.mark.parametrize(("bits", "text"), [(1, "binary (1 bit)"), (2, "binary (2 bits)")])
 def test_names(bits: int, text: str) -> None:
     assert plots.name("binary", bits) == text
+
+
+def test_the_benchmark_shows_the_medians_on_one_thread_with_their_quartiles() -> None:
+    [axes] = plots.benchmark(benchmarks.as_json()).axes
+    assert axes.get_xscale() == "log"
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == [*benchmarks.MEDIANS]
+    shown: dict[str, list[float]] = {name: [] for name in names}
+    for container in axes.containers:
+        point, _, [bar] = container.lines
+        name = names[int(point.get_ydata()[0])]
+        shown[name].append(float(point.get_xdata()[0]))
+        assert point.get_color() == plots.COLOURS["binary" if name in plots.ONE_BIT else "full"]
+        assert point.get_marker() == plots.BATCH_MARKERS[1 if len(shown[name]) == 1 else 64]
+        [[[low, _], [high, _]]] = bar.get_segments()
+        assert [low, high] == pytest.approx([shown[name][-1], shown[name][-1]])  # the samples are all alike
+    assert shown == {name: [*medians.values()] for name, medians in benchmarks.MEDIANS.items()}

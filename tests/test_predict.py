@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bnnlib import images, mnist, predict
+from bnnlib.files import FileError
 from bnnlib.packed import format as packed_format
 from bnnlib.packed import reference
 from bnnlib.packed.model import PackedModel
+from bnnlib.packed_file import PackedFileError
 from bnnlib.predict import Guess, Outcome, PredictError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,18 +74,22 @@ def test_of_equals_the_lower_digit_comes_first_and_tiny_ones_keep_their_order() 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "gone.bnn"
-    with pytest.raises(PredictError) as caught:
+    with pytest.raises(FileError) as caught:
         predict.read_model(path)
-    reason = "cannot be read (No such file or directory); `dvc repro export` makes models/binary.bnn"
+    reason = "cannot be read (No such file or directory); `dvc repro` makes it"
     assert str(caught.value) == f"{path}: {reason}"
 
 
 def test_a_damaged_model_is_named_with_its_field(tmp_path: Path) -> None:
     content = networks.COMMITTED.read_bytes()
     path = tmp_path / "a.bnn"
-    for damaged, field in ((content[:-1], "length"), (b"", "magic"), (content[:50] + b"~" + content[51:], "checksum")):
+    for damaged, field in (
+        (content[:-1], "length"),
+        (b"\x89", "magic"),
+        (content[:50] + b"~" + content[51:], "checksum"),
+    ):
         path.write_bytes(damaged)
-        with pytest.raises(PredictError, match=rf"^{path}: packed model: {field}: "):
+        with pytest.raises(PackedFileError, match=rf"^{path}: packed model: {field}: "):
             predict.read_model(path)
 
 
@@ -263,7 +269,7 @@ def test_another_model(bnn: Bnn, seven: str, model: PackedModel, tmp_path: Path)
 def test_a_missing_model_ends_the_command(bnn: Bnn, seven: str) -> None:
     code, output, _ = bnn("--model", "gone.bnn", seven)
     assert (code, output) == (
-        "error: gone.bnn: cannot be read (No such file or directory); `dvc repro export` makes models/binary.bnn",
+        "error: gone.bnn: cannot be read (No such file or directory); `dvc repro` makes it",
         "",
     )
 

@@ -254,3 +254,71 @@ def test_activation_of_one_bit_is_the_sign() -> None:
 def test_weights_of_32_bits_are_the_latent_ones() -> None:
     w = torch.tensor([0.1, -3.0], requires_grad=True)
     assert quantizers.quantize_weight(w, 32) is w
+
+
+# LSQ with step 0.5: x, code and slope in x and in the step of weights at 2 bits. Values are step * (code - 3 / 2).
+# Inside, the slope in the step is code - 3 / 2 - x / step.
+LSQ_WEIGHT = [
+    (-2.0, 0, 0, -1.5),
+    (-0.8, 0, 0, -1.5),
+    (-0.75, 0, 1, 0.0),
+    (-0.6, 0, 1, -0.3),
+    (-0.25, 1, 1, 0.0),
+    (-0.1, 1, 1, -0.3),
+    (0.0, 2, 1, 0.5),
+    (0.1, 2, 1, 0.3),
+    (0.7, 3, 1, 0.1),
+    (0.8, 3, 0, 1.5),
+]
+# Activations at 2 bits: x, y / step, slope in x, slope in the step.
+LSQ_ACTIVATION = [
+    (-1.0, 0, 0, 0.0),
+    (-0.0, 0, 1, 0.0),
+    (0.2, 0, 1, -0.4),
+    (0.3, 1, 1, 0.4),
+    (0.9, 2, 1, 0.2),
+    (1.5, 3, 1, 0.0),
+    (1.6, 3, 0, 3.0),
+]
+
+
+def run_step(function: Callable[[Tensor, Tensor], Tensor], values: list[float]) -> tuple[Tensor, list[float], float]:
+    """Output, and the gradients at the input and at a step of 0.5."""
+    x, step = torch.tensor(values, requires_grad=True), torch.tensor(0.5, requires_grad=True)
+    y = function(x, step)
+    y.backward(torch.full_like(y, UPSTREAM))
+    assert x.grad is not None
+    assert step.grad is not None
+    return y.detach(), x.grad.tolist(), step.grad.item()
+
+
+def test_learned_step_of_weights() -> None:
+    x, codes, slopes, step_slopes = map(list, zip(*LSQ_WEIGHT, strict=True))
+    y, gradient, step_gradient = run_step(lambda w, step: quantizers.lsq_weight(w, step, 2), x)
+    assert y.tolist() == [0.5 * (code - 1.5) for code in codes]
+    assert gradient == [UPSTREAM * slope for slope in slopes]
+    assert step_gradient == pytest.approx(UPSTREAM * sum(step_slopes) / math.sqrt(len(x) * 1.5), rel=1e-6)
+    assert quantizers.lsq_codes(torch.tensor(x), torch.tensor(0.5), 2).tolist() == codes
+    assert (quantizers.code_values(torch.tensor(codes), 2) * 0.5 * 1.5).tolist() == pytest.approx(y.tolist(), rel=1e-6)
+
+
+def test_learned_step_of_activations() -> None:
+    x, places, slopes, step_slopes = map(list, zip(*LSQ_ACTIVATION, strict=True))
+    y, gradient, step_gradient = run_step(lambda a, step: quantizers.lsq_activation(a, step, 2), x)
+    assert y.tolist() == [0.5 * place for place in places]
+    assert gradient == [UPSTREAM * slope for slope in slopes]
+    assert step_gradient == pytest.approx(UPSTREAM * sum(step_slopes) / math.sqrt(len(x) * 3), rel=1e-6)
+
+
+def test_steps_that_training_starts_from() -> None:
+    assert quantizers.lsq_weight_step(torch.tensor([-3.0, 1.0]), 2).item() == pytest.approx(4 / math.sqrt(1.5))
+    assert quantizers.lsq_activation_step(4).item() == pytest.approx(2 * 0.7978846 / math.sqrt(15))
+
+
+def test_channel_scale() -> None:
+    w = torch.tensor([[[[1.0, -2.0]]], [[[0.0, 0.5]]]], requires_grad=True)  # two channels of two weights
+    scale = quantizers.channel_scale(w)
+    scale.backward(torch.tensor([UPSTREAM, 2 * UPSTREAM]))
+    assert scale.tolist() == [1.5, 0.25]
+    assert w.grad is not None
+    assert w.grad.flatten().tolist() == [UPSTREAM / 2, -UPSTREAM / 2, 0.0, UPSTREAM]

@@ -1,14 +1,19 @@
-"""The generated part of the page, and that nothing else of it is touched."""
+"""The generated parts of the page, and that nothing else of it is touched."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
+import benchmarks
 import pytest
 
 from bnnlib import readme
-from bnnlib.readme import BEGIN, END, ReadmeError
+from bnnlib.readme import RESULTS, SPEED, ReadmeError
+
+BEGIN, END = RESULTS
 
 PAGE = f"# Title\n\nbefore\n\n{BEGIN}\nold\n{END}\n\nafter\n"
 
@@ -43,11 +48,19 @@ def test_markers_that_are_missing_doubled_or_swapped(text: str, message: str) ->
 def reports_in(folder: Path) -> Path:
     scores = {"macro_f1": 0.98765, "loss": 0.04321, "accuracy": 0.5}
     metrics = {"full": {"bits": 16, "epoch": 7, "test": scores}, "binary": {"bits": 1, "epoch": 9, "test": scores}}
-    sizes = {"full": {"weight_bytes": 111_424}, "binary": {"weight_bytes": 6_964}}
+    sizes = {
+        "full": {"weight_bytes": 111_424, "file_bytes": 113_656, "packed_bytes": None},
+        "binary": {"weight_bytes": 6_964, "file_bytes": 58_424, "packed_bytes": 7_311},
+    }
+    pairs = {
+        "a and b": {"images": 1_000, "dots": 2, "logits": 3, "predictions": 1},
+        "a and c": {"images": 1_000, "dots": 0, "logits": 0, "predictions": 0},
+    }
     reports = folder / "reports"
     (reports / "figures").mkdir(parents=True)
     (reports / "metrics.json").write_text(json.dumps(metrics))
     (reports / "sizes.json").write_text(json.dumps(sizes))
+    (reports / "agreement.json").write_text(json.dumps({"train": pairs, "test": pairs}))
     for name in ("kernel_full_1", "kernel_full_2", "kernel_binary_1", "kernel_binary_2", "loss"):
         (reports / "figures" / f"{name}.png").write_bytes(b"")
     return reports
@@ -56,9 +69,30 @@ def reports_in(folder: Path) -> Path:
 def test_the_table_holds_the_numbers_of_the_reports(tmp_path: Path) -> None:
     lines = readme.generate(reports_in(tmp_path)).splitlines()
     assert lines[2:4] == [
-        "| [full](models/full.safetensors) | 16 | 7 | 0.9877 | 0.0432 | 0.5000 | 111,424 |",
-        "| [binary](models/binary.safetensors) | 1 | 9 | 0.9877 | 0.0432 | 0.5000 | 6,964 |",
+        "| [full](models/full.safetensors) | 16 | 7 | 0.9877 | 0.0432 | 0.5000 | 111,424 | 113,656 |",
+        "| [binary](models/binary.safetensors), [packed](models/binary.bnn) | 1 | 9 | 0.9877 | 0.0432 | 0.5000 | 6,964 "
+        "| 7,311 |",
     ]
+
+
+def test_what_differs_is_added_up_for_each_pair_of_engines(tmp_path: Path) -> None:
+    text = readme.generate(reports_in(tmp_path))
+    assert "compared on 2,000 images (1,000 train, 1,000 test)" in text
+    assert "| a and b | 4 | 6 | 2 |\n| a and c | 0 | 0 | 0 |\n" in text
+
+
+def test_a_network_that_is_not_packed_is_compared_with_nothing(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    (reports / "agreement.json").write_text("{}")
+    assert "\nNo engines were compared: only a 1-bit network has a packed form.\n" in readme.generate(reports)
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"train": {}}', '{"train": {"a and b": {"images": 3}}}', '{"train": 1}'])
+def test_a_report_that_lacks_what_the_page_shows(content: str, tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    (reports / "agreement.json").write_text(content)
+    with pytest.raises(ReadmeError, match=r"reports: metrics.json, sizes.json or agreement.json lacks what the page"):
+        readme.generate(reports)
 
 
 def test_figures_are_linked_from_the_page_beside_the_reports(tmp_path: Path) -> None:
@@ -84,3 +118,66 @@ def test_the_generated_text_depends_on_the_reports_alone(tmp_path: Path) -> None
     metrics["full"]["test"]["loss"] = 0.04326
     (second / "metrics.json").write_text(json.dumps(metrics))
     assert readme.generate(first) != readme.generate(second)
+
+
+def record_in(reports: Path, **changes: Any) -> None:
+    """Write the fabricated record, but for the changes."""
+    (reports / "benchmark.json").write_text(json.dumps({**benchmarks.as_json(), **changes}))
+
+
+def test_without_a_record_the_part_says_how_to_make_one(tmp_path: Path) -> None:
+    assert readme.speed(reports_in(tmp_path)) == (
+        "Nothing measured yet: `bnn benchmark --save` writes reports/benchmark.json.\n"
+    )
+
+
+def test_the_speed_is_that_of_the_record(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    record_in(reports)
+    lines = readme.speed(reports).splitlines()
+    assert lines[0].startswith(
+        "A Processor, 2 cores (x86_64: avx2, avx512_vpopcntdq), 16.0 GiB, load average 0.1 before; "
+    )
+    assert "| contestant | batch 1 | batch 64 | 2 threads, best batch | validation accuracy |" in lines
+    assert "| torch_fp32 | 400.0 | 200.0 | 150.0 | 99.00% |" in lines
+    assert "| reference | 6,000.0 |  |  | 98.00% |" in lines
+    assert "| fast | 20.0 | 10.0 | 5.0 | 98.00% |" in lines
+    assert "![Time an image of each contestant](reports/benchmark.png)" in lines
+    assert "| throughput, PyTorch float32 | 18.0 | 18.0 to 18.0 |" in lines
+    assert "| one image alone, PyTorch float32 | 15.0 | 15.0 to 15.0 |" in lines
+    assert any("8.00 us; a kernel by hand in AVX-512 intrinsics 6.00 us" in line and "75%" in line for line in lines)
+    assert "- 10,000 images at once: 1.5 MB more memory, 175.0 MB for the whole process." in lines
+
+
+def test_what_was_not_measured_says_why(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    (reports / "benchmark.json").write_text(json.dumps(benchmarks.as_json_without_peers()))
+    lines = readme.speed(reports).splitlines()
+    assert "| onnxruntime_int8 (missing: no onnxruntime) | | | | |" in lines
+    assert "| throughput, onnxruntime int8 | not measured | no onnxruntime |" in lines
+    assert "| throughput, PyTorch float32, both without AVX-512 (AVX2 only) | not measured | no AVX2 |" in lines
+    assert "- Ceiling of blocks[1]: not measured, no compiler." in lines
+    assert not any("more memory" in line or "NumKong" in line for line in lines)
+    for block in "\n".join(lines).split("\n\n"):
+        assert len({line.count("|") for line in block.splitlines() if line.startswith("|")}) <= 1
+
+
+def test_a_record_that_lacks_something(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    record_in(reports, ratios={})
+    with pytest.raises(ReadmeError, match=r"benchmark.json: lacks what the page shows \(KeyError: 'torch_fp32'\)"):
+        readme.speed(reports)
+
+
+def test_the_page_holds_both_parts_and_nothing_else_changes(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    record_in(reports)
+    text = f"a\n{BEGIN}\nold\n{END}\nb\n{SPEED.begin}\n{SPEED.end}\nc\n"
+    found = readme.page(text, reports, "page")
+    assert found == (
+        f"a\n{BEGIN}\n\n{readme.generate(reports)}\n{END}\nb\n"
+        f"{SPEED.begin}\n\n{readme.speed(reports)}\n{SPEED.end}\nc\n"
+    )
+    assert readme.page(found, reports, "page") == found
+    with pytest.raises(ReadmeError, match=re.escape(f"page: the marker {SPEED.begin} stands there 0 times")):
+        readme.page(PAGE, reports, "page")

@@ -24,6 +24,7 @@ FULL = Result(
     weights=8,
     weight_bytes=16,
     file_bytes=20,
+    packed_bytes=None,
 )
 BINARY = Result(
     bits=1,
@@ -33,6 +34,7 @@ BINARY = Result(
     weights=8,
     weight_bytes=1,
     file_bytes=5,
+    packed_bytes=3,
 )
 RESULTS = {"full": FULL, "binary": BINARY}
 
@@ -56,8 +58,8 @@ def test_metrics_object() -> None:
 
 def test_sizes_object() -> None:
     assert reports.sizes_object(RESULTS) == {
-        "full": {"weights": 8, "weight_bytes": 16, "file_bytes": 20},
-        "binary": {"weights": 8, "weight_bytes": 1, "file_bytes": 5},
+        "full": {"weights": 8, "weight_bytes": 16, "file_bytes": 20, "packed_bytes": None},
+        "binary": {"weights": 8, "weight_bytes": 1, "file_bytes": 5, "packed_bytes": 3},
     }
 
 

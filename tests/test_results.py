@@ -70,20 +70,23 @@ def test_figures_follow_from_the_reports(variant: str) -> None:
     """Drawn anew they are the same bytes, where matplotlib and its fonts are those of the lock."""
     result = files.read_json(ROOT / "reports/metrics.json")[variant]
     matrix = files.read_csv(ROOT / f"reports/confusion_{variant}.csv").drop(columns="label").to_numpy()
-    figure = plots.confusion(matrix, f"{plots.name(variant, result['bits'])}, test set")
+    names = mnist.CLASS_NAMES[params.load(ROOT / "params.yaml").data.name]
+    figure = plots.confusion(matrix, f"{plots.name(variant, result['bits'])}, test set", names)
     assert plots.png(figure) == (ROOT / f"reports/figures/confusion_{variant}.png").read_bytes()
 
 
 def test_committed_metrics_pass_the_gate_and_the_page_shows_them() -> None:
-    thresholds = params.load(ROOT / "params.yaml").thresholds
-    found = gate.verdicts(files.read_json(ROOT / "reports/metrics.json"), thresholds)
+    cfg = params.load(ROOT / "params.yaml")
+    found = gate.verdicts(files.read_json(ROOT / "reports/metrics.json"), gate.thresholds(cfg))
+    found += gate.agreement(files.read_json(ROOT / "reports/agreement.json"), cfg.data.limit)
     assert [verdict.name for verdict in found if not verdict.passed] == []
     page = Path(ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme.updated(page, readme.generate(ROOT / "reports"), "README.md") == page
+    assert readme.page(page, ROOT / "reports", "README.md") == page
 
 
 def test_thresholds_are_at_least_those_of_the_reference() -> None:
-    thresholds = params.load(ROOT / "params.yaml").thresholds
+    thresholds = params.load(ROOT / "params.yaml").thresholds.mnist
+    assert thresholds is not None
     assert thresholds.full.macro_f1 >= 0.991
     assert thresholds.full.loss <= 0.0382
     assert thresholds.binary.macro_f1 >= 0.978

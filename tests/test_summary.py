@@ -7,6 +7,7 @@ import torch
 
 from bnnlib import models, summary
 from bnnlib.models import ConvNet
+from bnnlib.params import Quantization
 
 # name, output, kernel weights, batch-norm values (4 per channel), multiply-adds
 LAYERS = [
@@ -22,7 +23,7 @@ VALUES = WEIGHTS + 264
 
 def of(bits: int, packed_file: bytes | None = None) -> summary.Summary:
     torch.manual_seed(0)
-    return summary.summarize("network", models.publish(ConvNet(bits), epoch=0), packed_file)
+    return summary.summarize("network", models.publish(ConvNet(Quantization(bits=bits)), epoch=0), packed_file)
 
 
 def test_layers_of_the_binary_network() -> None:

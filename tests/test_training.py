@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from bnnlib import batches, evaluation, models, quantizers, training
+from bnnlib.batches import Augmentation
 from bnnlib.metrics import Scores
 from bnnlib.mnist import Split
 from bnnlib.models import ConvNet, NonFiniteError, Published
-from bnnlib.params import Recipe, Runtime, Train, Training
+from bnnlib.params import Quantization, Recipe, Runtime, Train, Training
 from bnnlib.training import Epoch
 
 
@@ -36,12 +37,13 @@ TRAIN, VALIDATION = split_of(130, seed=1), split_of(50, seed=2)
 def config(bits: int, **changes: Any) -> Training:
     values: dict[str, Any] = {
         "variant": "binary",
-        "bits": bits,
+        "quantization": Quantization(bits=bits),
         "seed": 0,
         "runtime": Runtime(device="cpu", threads=2),
         "train": Train(epochs=2, batch_size=32),
-        "recipe": Recipe(learning_rate=0.01, weight_decay=0.0001, shift=1, max_epochs=None),
-        "surrogate": "ste" if bits == 1 else None,
+        "recipe": Recipe(
+            learning_rate=0.01, weight_decay=0.0001, shift=1, shift_share=0.5, contrast=1.5, max_epochs=None
+        ),
         "latent_clip": 0.5 if bits == 1 else None,
     }
     return Training(**{**values, **changes})
@@ -82,9 +84,9 @@ def test_the_seed_orders_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     # The initial weights differ with the seed too and would hide an order that does not.
     seeds, shuffled = [], batches.shuffled
 
-    def spy(images: Tensor, labels: Tensor, size: int, shift: int, generator: torch.Generator) -> Any:
+    def spy(images: Tensor, labels: Tensor, size: int, augmentation: Augmentation, generator: torch.Generator) -> Any:
         seeds.append(generator.initial_seed())
-        return shuffled(images, labels, size, shift, generator)
+        return shuffled(images, labels, size, augmentation, generator)
 
     monkeypatch.setattr(batches, "shuffled", spy)
     fitted(16, seed=5)
@@ -154,7 +156,7 @@ def test_the_surrogate_of_the_recipe_is_told_how_far_the_training_is(monkeypatch
         return quantizers.ste_gradient(g, x, progress)
 
     monkeypatch.setitem(quantizers.SURROGATES, "annealed", watched)
-    fitted(1, surrogate="annealed")
+    fitted(1, quantization=Quantization(bits=1, surrogate="annealed"))
     steps = [step / 8 for step in range(8)]  # two epochs of four steps
     assert met == [progress for progress in steps for _ in range(3)]  # three activations a step; the weights keep "ste"
 
@@ -237,7 +239,7 @@ def test_a_loss_that_is_not_finite_names_its_epoch_and_step(monkeypatch: pytest.
 
 
 def test_weight_decay_spares_batch_norm() -> None:
-    model = ConvNet(1)
+    model = ConvNet(Quantization(bits=1))
     weights, norms = training._parameter_groups(model, 0.25)
     assert (weights["weight_decay"], norms["weight_decay"]) == (0.25, 0.0)
     groups = [{id(parameter) for parameter in group["params"]} for group in (weights, norms)]  # type: ignore[attr-defined]

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from bnnlib import models, weights
 from bnnlib.files import FileError
 from bnnlib.models import ConvNet, Published
+from bnnlib.params import Quantization
 
 WIDTHS = [1, 2, 4, 8, 16, 32]
 STORED = {16: torch.float16, 32: torch.float32}  # narrower weights are codes
@@ -26,7 +27,7 @@ STORED = {16: torch.float16, 32: torch.float32}  # narrower weights are codes
 
 def published(bits: int, epoch: int = 3) -> Published:
     torch.manual_seed(bits)
-    return models.publish(ConvNet(bits), epoch)
+    return models.publish(ConvNet(Quantization(bits=bits)), epoch)
 
 
 @pytest.mark.parametrize("bits", WIDTHS)

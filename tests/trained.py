@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bnnlib import convolution, export, quantizers
-from bnnlib.models import NormedConvolution
+from bnnlib.layers import NormedConvolution
 from bnnlib.packed.model import PackedModel
+from bnnlib.params import Quantization
 
+ONE_BIT = Quantization(bits=1)
 CHANNELS = st.integers(1, 40) | st.sampled_from([7, 8, 9, 31, 32, 33, 63, 64, 65])
 
 
@@ -57,7 +59,7 @@ def networks(draw: st.DrawFn) -> Trained:
 
 
 def _layer(draw: st.DrawFn, generator: torch.Generator, channels: int, outputs: int, kernel: int) -> NormedConvolution:
-    layer = NormedConvolution(channels, outputs, kernel, 1, latent=draw(st.booleans()))
+    layer = NormedConvolution(channels, outputs, kernel, ONE_BIT, latent=draw(st.booleans()), activated=False)
     weight = torch.randn(outputs, channels, kernel, kernel, generator=generator)
     norm = layer.norm
     with torch.no_grad():

@@ -299,6 +299,22 @@ def run(
             store(found[n], group * LANES, m)
 
 
+@_compiled
+def run_block(
+    maps: NDArray[np.uint32],
+    number: int,
+    layers: NDArray[np.void],
+    starts: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    weights: NDArray[np.uint32],
+    limits: NDArray[np.int32],
+    flips: NDArray[np.uint32],
+) -> None:
+    """One block alone, for the benchmark. maps: (n, words), for each image the scratch that `run` leaves behind."""
+    for n in range(len(maps)):
+        convolve(maps[n], layers[number], starts, offsets, weights, limits, flips)
+
+
 class Engine:
     """Runs one model on so many threads. It may be called from several threads at a time."""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bnnlib.packed import model as packed
 from bnnlib.packed.model import Head, PackedModel
 
-# Bytes that the maps of one chunk of images may take: all images at once would need gigabytes.
-CHUNK_BYTES = 16 << 20
+# Bytes that the maps of one chunk of images may take: with so many they stay in the processor's cache.
+CHUNK_BYTES = 4 << 20
 
 
 def dots(model: PackedModel, images: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -56,32 +58,35 @@ class Engine:
         return logits(self.model, images)
 
 
-def _dots(model: PackedModel, images: NDArray[np.uint8]) -> NDArray[np.int32]:
-    bits = (images >= model.input_threshold)[:, None]  # (n, 1, side, side)
+def _dots(model: PackedModel, images: NDArray[np.uint8]) -> NDArray[np.int16] | NDArray[np.int32]:
+    """The images of one chunk; they are the last axis, for NumPy is fastest along the last one."""
+    last = np.ascontiguousarray(images.transpose(1, 2, 0))
+    bits = (last >= model.input_threshold)[None]  # (1, side, side, n)
     for block in model.blocks:
         sums = _convolve(bits, block.weights)
-        bits = (sums >= block.thresholds[:, None, None]) != block.flipped[:, None, None]
-    return _convolve(bits, model.head.weights)[:, :, 0, 0]
+        bits = (sums >= block.thresholds[:, None, None, None]) != block.flipped[:, None, None, None]
+    return _convolve(bits, model.head.weights)[:, 0, 0].T
 
 
-def _convolve(bits: NDArray[np.bool_], weights: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Valid convolution of values +1 and -1 in int32: (n, in, h, w), (out, in, k, k) -> (n, out, h - k + 1, w - k + 1).
+def _convolve(bits: NDArray[np.bool_], weights: NDArray[np.bool_]) -> NDArray[np.int16] | NDArray[np.int32]:
+    """Valid convolution of values +1 and -1: (in, h, w, n), (out, in, k, k) -> (out, h - k + 1, w - k + 1, n).
 
-    One place of the kernel after the other.
+    One place of the kernel after the other, in int16 where that holds every sum.
     """
-    x, w = _values(bits), _values(weights)
+    kind = np.int16 if weights[0].size <= np.iinfo(np.int16).max else np.int32
+    x, w = _values(bits, kind), _values(weights, kind)
     kernel = w.shape[2]
-    height, width = x.shape[2] - kernel + 1, x.shape[3] - kernel + 1
-    sums = np.zeros((len(x), len(w), height, width), np.int32)
+    height, width = x.shape[1] - kernel + 1, x.shape[2] - kernel + 1
+    sums = np.zeros((len(w), height, width, x.shape[3]), kind)
     for i in range(kernel):
         for j in range(kernel):
-            sums += np.einsum("oc,ncyx->noyx", w[:, :, i, j], x[:, :, i : i + height, j : j + width])
+            sums += np.einsum("oc,cyxn->oyxn", w[:, :, i, j], x[:, i : i + height, j : j + width])
     return sums
 
 
-def _values(bits: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Bits as numbers: 1 is +1, 0 is -1."""
-    return np.where(bits, np.int32(1), np.int32(-1))
+def _values(bits: NDArray[np.bool_], kind: type[np.signedinteger[Any]]) -> NDArray[Any]:
+    """Bits as numbers of a type: 1 is +1, 0 is -1."""
+    return np.where(bits, kind(1), kind(-1))
 
 
 def _chunk(model: PackedModel) -> int:

@@ -1,0 +1,1 @@
+"""The packed network's speed beside what a user would pick instead: peers, yardsticks, and the record of one run."""

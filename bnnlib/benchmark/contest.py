@@ -1,0 +1,55 @@
+"""Let contestants predict, then time them against one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bnnlib import evaluation, files, mnist, models, weights
+from bnnlib.benchmark import contestants
+from bnnlib.benchmark.contestants import Check, Contestant
+from bnnlib.benchmark.timing import Effort, Times, measure
+from bnnlib.models import Published
+from bnnlib.packed import format as packed_format
+from bnnlib.packed import reference
+from bnnlib.packed.model import PackedModel
+
+CALIBRATION = 1024  # training images that give the ranges of int8
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Both networks; ``data``: validation images, to predict and to time with; ``calibration``: training images."""
+
+    full: Published
+    one_bit: PackedModel
+    data: mnist.Split
+    calibration: NDArray[np.uint8]
+
+
+def load(networks: Path, data: Path, images: int) -> Inputs:
+    """Read networks/full.safetensors and networks/binary.bnn, data/validation.npz (so many images), data/train.npz."""
+    return Inputs(
+        weights.read(networks / "full.safetensors"),
+        packed_format.decode(files.read_bytes(networks / "binary.bnn")),
+        mnist.limited(files.read_split(data / "validation.npz"), images),
+        files.read_split(data / "train.npz").images[:CALIBRATION],
+    )
+
+
+def hold(inputs: Inputs, field: Sequence[Contestant], effort: Effort) -> tuple[dict[str, Check], Times]:
+    """Check the contestants' predictions, `ContestantError` for a bad one, then time them. By name, and by key."""
+    images = inputs.data.images
+    full = evaluation.logits(models.restore(inputs.full), torch.from_numpy(images)).numpy().argmax(axis=1)
+    one_bit = reference.logits(inputs.one_bit, images).argmax(axis=1)
+    threads = torch.get_num_threads()
+    try:
+        checks = {each.name: contestants.check(each, inputs.data, full, one_bit) for each in field}
+        return checks, measure(contestants.entries(field, images), effort)
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,160 @@
+"""Who takes part: each turns uint8 images into logits, with all that this takes - normalising, binarizing, packing.
+
+The peers run the full-precision network as float32, in the best form that their users would get: batch norm and the
+normalisation of the pixels are folded into the convolutions, which is exact but for rounding, for nothing is padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from bnnlib import layers, mnist, models
+from bnnlib.benchmark import onnx_peer
+from bnnlib.benchmark.onnx_peer import Convolution, PeerError
+from bnnlib.benchmark.timing import Entry, Key
+from bnnlib.errors import BnnError
+from bnnlib.models import Published
+from bnnlib.packed import engines, reference
+from bnnlib.packed.model import PackedModel
+
+Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+WHAT = {
+    "torch_fp32": "PyTorch, float32, conv2d on contiguous maps, inference mode",
+    "torch_fp32_channels_last": "the same on channels_last maps",
+    "onnxruntime_fp32": "onnxruntime, float32, all graph optimisations",
+    "onnxruntime_int8": "onnxruntime, static int8 (QDQ, per channel, signed), all graph optimisations",
+    "reference": "the 1-bit network by the reference engine, plain NumPy: one thread, and small batches for it is slow",
+    "fast": "the 1-bit network by XNOR and popcount on packed words",
+}
+TORCH = ("torch_fp32", "torch_fp32_channels_last")
+ONE_BIT = ("reference", "fast")  # the others run the full-precision network
+BATCHES = (1, 64, 256, 1024)  # torch is often fastest near 256: its maps of 1024 images leave the caches
+LARGEST_BATCH = {"reference": 64}  # it takes milliseconds an image at any batch size
+# Share of predictions equal to those of the contestant's own network. Quantizing may move a few; nothing else may
+# move more than a tie.
+AGREEMENT = {"onnxruntime_int8": 0.99, "reference": 1.0, "fast": 1.0}
+FLOAT_AGREEMENT = 0.998
+
+
+class ContestantError(BnnError):
+    """A contestant that does not predict like its network: its speed would mean nothing."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """``prepare`` sets what is global to the process, before each sample."""
+
+    name: str
+    threads: int
+    logits: Logits
+    prepare: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Check:
+    """Shares of validation images: predicted as labelled, and predicted as the contestant's own network does."""
+
+    accuracy: float
+    agreement: float
+
+
+def fold(published: Published) -> list[Convolution]:
+    """The convolutions of the full-precision network, with batch norm, the first with the pixels' normalisation."""
+    folded = []
+    for layer in models.restore(published).layers():
+        scale, offset = layers.affine(layer.norm)
+        folded.append(Convolution((layer.weight * scale[:, None, None, None]).numpy(), offset.numpy()))
+    weight, bias = folded[0]
+    # w (x / WHITE - MEAN) / STD = (w / WHITE / STD) x - w MEAN / STD
+    shift = weight.sum(axis=(1, 2, 3)) * (mnist.MEAN / mnist.STD)
+    folded[0] = Convolution((weight / (mnist.WHITE * mnist.STD)).astype(np.float32), (bias - shift).astype(np.float32))
+    return folded
+
+
+def torch_logits(layers: Sequence[Convolution], memory_format: torch.memory_format) -> Logits:
+    """Images to logits by torch, its maps laid out in that format."""
+    tensors = [
+        (torch.from_numpy(layer.weight).contiguous(memory_format=memory_format), torch.from_numpy(layer.bias))
+        for layer in layers
+    ]
+    *blocks, (head, head_bias) = tensors
+
+    @torch.inference_mode()
+    def logits(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        x = torch.from_numpy(images)[:, None].float().contiguous(memory_format=memory_format)  # (n, 1, 28, 28)
+        for weight, bias in blocks:
+            x = functional.conv2d(x, weight, bias).relu_()
+        return functional.conv2d(x, head, head_bias).flatten(1).numpy()  # (n, 10)
+
+    return logits
+
+
+def of_torch(layers: Sequence[Convolution], threads: int) -> list[Contestant]:
+    """Torch in both layouts."""
+    formats = dict(zip(TORCH, (torch.contiguous_format, torch.channels_last), strict=True))
+    return [
+        Contestant(name, threads, torch_logits(layers, each), lambda: torch.set_num_threads(threads))
+        for name, each in formats.items()
+    ]
+
+
+def of_onnxruntime(
+    layers: Sequence[Convolution], calibration: NDArray[np.uint8], thread_counts: Sequence[int]
+) -> tuple[list[Contestant], dict[str, str]]:
+    """Onnxruntime in float32 and int8; where it or onnx is missing, none and the reason for each."""
+    try:
+        plain = onnx_peer.graph(layers)
+        contents = {"onnxruntime_fp32": plain, "onnxruntime_int8": onnx_peer.quantize(plain, calibration)}
+    except PeerError as error:
+        return [], {name: f"{name} {error}" for name in ("onnxruntime_fp32", "onnxruntime_int8")}
+    found = [
+        Contestant(name, threads, onnx_peer.session(content, threads))
+        for threads in thread_counts
+        for name, content in contents.items()
+    ]
+    return found, {}
+
+
+def of_ours(model: PackedModel, thread_counts: Sequence[int]) -> list[Contestant]:
+    """Both engines of the packed network, the reference on one thread."""
+    fast = [Contestant("fast", threads, engines.fast(model, threads).logits) for threads in thread_counts]
+    return [Contestant("reference", 1, reference.Engine(model).logits), *fast]
+
+
+def check(contestant: Contestant, data: mnist.Split, full: NDArray[np.intp], one_bit: NDArray[np.intp]) -> Check:
+    """Predict labelled images; `ContestantError` where the predictions are not those of the contestant's network.
+
+    ``full`` and ``one_bit``: what the two networks predict.
+    """
+    contestant.prepare()
+    found = contestant.logits(data.images).argmax(axis=1)
+    agreement = float((found == (one_bit if contestant.name in ONE_BIT else full)).mean())
+    wanted = AGREEMENT.get(contestant.name, FLOAT_AGREEMENT)
+    if agreement < wanted:
+        raise ContestantError(
+            f"{contestant.name}: {agreement:.2%} of {len(found)} predictions are those of its network, expected "
+            f"{wanted:.2%} or more: its speed is not measured"
+        )
+    return Check(float((found == data.labels).mean()), agreement)
+
+
+def entries(contestants: Iterable[Contestant], images: NDArray[np.uint8]) -> list[Entry]:
+    """What there is to time: each contestant with each batch size that it takes and the images fill."""
+    return [
+        _entry(contestant, images[:batch])
+        for contestant in contestants
+        for batch in BATCHES
+        if batch <= min(len(images), LARGEST_BATCH.get(contestant.name, len(images)))
+    ]
+
+
+def _entry(contestant: Contestant, batch: NDArray[np.uint8]) -> Entry:
+    key = Key(contestant.name, contestant.threads, len(batch))
+    return Entry(key, lambda: contestant.logits(batch), contestant.prepare)

@@ -1,0 +1,275 @@
+"""The record of one run: who was timed, how, on what machine, and the ratios. As JSON and as text."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bnnlib.benchmark import child, contest, contestants, largest_layer, machine, timing
+from bnnlib.benchmark.contestants import ONE_BIT, TORCH, WHAT, Check
+from bnnlib.benchmark.machine import Machine
+from bnnlib.benchmark.timing import Effort, Key, Times
+from bnnlib.packed import model as packed
+from bnnlib.summary import aligned
+
+ISA = "AVX2"  # what `child.MASK` leaves
+BUSY = 0.5  # load average from which on a measurement is disturbed
+DIGITS = 3  # behind the point, of microseconds and ratios
+ONE_CORE = "this process may use one core only"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times better ours is: from medians, with the quartiles of the rounds; None, and the reason why.
+
+    ``of``: the peer's key and ours.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    of: tuple[Key, Key] | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that was measured in one run."""
+
+    machine: Machine
+    checks: Mapping[str, Check]
+    times: Times
+    missing: Mapping[str, str]  # contestant -> why it did not take part
+    layer: largest_layer.Layer
+    layer_times: Times
+    layer_missing: Mapping[str, str]
+    parts: Times
+    masked: Mapping[str, Any] | str  # what `child.masked` gives, or why there is none
+    memory: Mapping[str, Any] | str
+
+
+def run(networks: Path, data: Path, images: int, effort: Effort, tell: Callable[[str], object]) -> Found:
+    """Measure everything; ``tell`` hears what is being done, and what is missing."""
+    here = machine.describe()
+    inputs = contest.load(networks, data, images)
+    counts = sorted({1, here.cores})
+    folded = contestants.fold(inputs.full)
+    peers, missing = contestants.of_onnxruntime(folded, inputs.calibration, counts)
+    field = [each for threads in counts for each in contestants.of_torch(folded, threads)]
+    field += [*peers, *contestants.of_ours(inputs.one_bit, sorted({*counts, min(2, here.cores)}))]
+    if here.load_average > BUSY:
+        tell(f"warning: load average {here.load_average}: other programs run too, and the times will show it")
+    tell(f"{len(field)} contestants; rounds: {effort.rounds}; threads: {', '.join(map(str, counts))}")
+    checks, times = contest.hold(inputs, field, effort)
+    tell("the largest layer alone")
+    few = inputs.data.images[: largest_layer.IMAGES]
+    layer = largest_layer.prepare(inputs.one_bit, few)
+    layer_times, layer_missing = largest_layer.compare(layer, here.isa, effort)
+    parts = largest_layer.parts(inputs.one_bit, few, effort)
+    tell("torch and the fast engine without AVX-512, then memory")
+    masked: Mapping[str, Any] | str = "the processor has no AVX2, to which the instructions are masked"
+    if "avx2" in here.isa:
+        arguments = {"networks": str(networks), "data": str(data), "images": images, "effort": asdict(effort)}
+        masked = child.call("masked", arguments, child.MASK)
+    memory: Mapping[str, Any] | str = "this system does not tell a process its peak of memory"
+    if child.CLEAR_REFS.exists():
+        memory = child.call("memory", {"packed_file": str(networks / "binary.bnn")}, {})
+    for reason in {*missing.values(), *layer_missing.values()}:
+        tell(f"warning: {reason}")
+    return Found(here, checks, times, missing, layer, layer_times, layer_missing, parts, masked, memory)
+
+
+def ratios(found: Found) -> dict[str, Ratio]:
+    """How many times better ours is; larger is better.
+
+    By the name of a peer: throughput on one thread, each at its best batch size. "torch_fp32_latency": time of one
+    image alone. "ceiling_fraction": of the hand-written kernel's rate. "two_cores": throughput over that of one.
+    """
+    times, ours = found.times, timing.fastest(found.times, ["fast"], 1)
+    single = {key: samples for key, samples in times.items() if key.batch == 1}
+    peers = {name: timing.fastest(times, names, 1) for name, names in _peers().items()}
+    compared = {name: _ratio(times, peer, ours, found.missing.get(name)) for name, peer in peers.items()}
+    latency = timing.fastest(single, TORCH, 1), timing.fastest(single, ["fast"], 1)
+    hand = timing.fastest(found.layer_times, [key.name for key in found.layer_times if _by_hand(key)], 1)
+    mine = timing.fastest(found.layer_times, ["fast"], 1)
+    return {
+        **compared,
+        "torch_fp32_latency": _ratio(times, *latency, None),
+        "ceiling_fraction": _ratio(found.layer_times, hand, mine, found.layer_missing.get("ceiling")),
+        "two_cores": _ratio(times, ours, timing.fastest(times, ["fast"], 2), ONE_CORE),
+    }
+
+
+def to_json(found: Found, effort: Effort, date: datetime.date) -> dict[str, Any]:
+    """The record, of values that JSON knows. Times are microseconds an image."""
+    all_ratios = ratios(found)
+    return {
+        "date": date.isoformat(),
+        "machine": asdict(found.machine),
+        "versions": machine.versions(),
+        "effort": asdict(effort),
+        "ratios": _values(all_ratios),
+        "ratio_details": _details(all_ratios),
+        "contestants": {name: _contestant(name, found) for name in WHAT},
+        "largest_layer": _layer(found),
+        "parts": _parts(found.parts),
+        "masked": _masked(found.masked),
+        "memory": {"reason": found.memory} if isinstance(found.memory, str) else {**found.memory, "reason": None},
+    }
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """The record as text: times of each contestant, then the ratios and the rest."""
+    return "\n".join([*aligned(_rows(record)), "", *aligned(_ratio_rows(record)), "", *_remarks(record)])
+
+
+def _peers() -> dict[str, Sequence[str]]:
+    """The ratios over a peer -> the contestants of which the fastest counts."""
+    others = {name: [name] for name in WHAT if name not in (*TORCH, *ONE_BIT)}
+    return {TORCH[0]: TORCH, **others}
+
+
+def _by_hand(key: Key) -> bool:
+    return key.name.startswith("ceiling_")
+
+
+def _ratio(times: Times, peer: Key | None, ours: Key | None, reason: str | None) -> Ratio:
+    if peer is None or ours is None:
+        return Ratio(reason=reason)
+    each = timing.ratio(times[peer], times[ours])
+    return Ratio(round(each.median, DIGITS), round(each.low, DIGITS), round(each.high, DIGITS), (peer, ours))
+
+
+def _values(found: Mapping[str, Ratio]) -> dict[str, float | None]:
+    return {name: ratio.value for name, ratio in found.items()}
+
+
+def _details(found: Mapping[str, Ratio]) -> dict[str, Any]:
+    return {
+        name: {
+            "low": ratio.low,
+            "high": ratio.high,
+            "peer": None if ratio.of is None else ratio.of[0]._asdict(),
+            "ours": None if ratio.of is None else ratio.of[1]._asdict(),
+            "reason": ratio.reason,
+        }
+        for name, ratio in found.items()
+    }
+
+
+def _spread(samples: Sequence[float]) -> dict[str, float]:
+    return {name: round(value, DIGITS) for name, value in asdict(timing.spread(samples)).items()}
+
+
+def _times(times: Times, name: str) -> list[dict[str, Any]]:
+    return [
+        {"threads": key.threads, "batch": key.batch, "us_per_image": _spread(samples)}
+        for key, samples in times.items()
+        if key.name == name
+    ]
+
+
+def _contestant(name: str, found: Found) -> dict[str, Any]:
+    check = found.checks.get(name)
+    return {
+        "what": WHAT[name],
+        "missing": found.missing.get(name),
+        "accuracy": None if check is None else check.accuracy,
+        "agreement": None if check is None else check.agreement,
+        "largest_batch": contestants.LARGEST_BATCH.get(name),
+        "times": _times(found.times, name),
+    }
+
+
+def _layer(found: Found) -> dict[str, Any]:
+    layer = found.layer
+    outputs, inputs, kernel, _ = layer.block.weights.shape
+    hand = timing.fastest(found.layer_times, [key.name for key in found.layer_times if _by_hand(key)], 1)
+    return {
+        "name": packed.names(len(layer.model.blocks))[layer.number],
+        "shape": f"{inputs} to {outputs} channels, kernel {kernel} x {kernel}, {layer.sides[0]} x {layer.sides[0]} "
+        f"to {layer.sides[1]} x {layer.sides[1]} pixels",
+        "images": len(layer.words),
+        "threads": 1,
+        "us_per_image": {key.name: _spread(samples) for key, samples in found.layer_times.items()},
+        "ceiling": None if hand is None else hand.name,
+        "missing": dict(found.layer_missing),
+        "note": "ceiling_P: C intrinsics, P output pixels at once, the fastest counts; numkong: packed Hamming product "
+        "of patches made ready before, counts only, no thresholds",
+    }
+
+
+def _parts(times: Times) -> dict[str, Any]:
+    """Where the time of the fast engine's kernel goes; what the blocks leave is packing and the head."""
+    spreads = {key.name: _spread(samples) for key, samples in times.items()}
+    whole = spreads.pop("whole")
+    shares = {name: round(each["median"] / whole["median"], DIGITS) for name, each in spreads.items()}
+    shares["packing and head"] = round(1 - sum(shares.values()), DIGITS)
+    return {"whole_us_per_image": whole, "us_per_image": spreads, "shares": shares}
+
+
+def _masked(found: Mapping[str, Any] | str) -> dict[str, Any]:
+    if isinstance(found, str):
+        ratio = {TORCH[0]: Ratio(reason=found)}
+        return {"isa": ISA, "ratios": _values(ratio), "ratio_details": _details(ratio), "reason": found}
+    times = {Key(*key): samples for key, samples in found["times"]}
+    ratio = {TORCH[0]: _ratio(times, timing.fastest(times, TORCH, 1), timing.fastest(times, ["fast"], 1), None)}
+    names = dict.fromkeys(key.name for key in times)
+    return {
+        "isa": ISA,
+        "torch_capability": found["torch_capability"],
+        "environment": child.MASK,
+        "ratios": _values(ratio),
+        "ratio_details": _details(ratio),
+        "contestants": {name: {**found["checks"][name], "times": _times(times, name)} for name in names},
+        "reason": None,
+    }
+
+
+def _rows(record: Mapping[str, Any]) -> list[list[str]]:
+    """Contestants by threads, their medians by batch size."""
+    timed = [time for each in record["contestants"].values() for time in each["times"]]
+    batches = sorted({time["batch"] for time in timed})
+    rows = [["us an image", "threads", *(f"batch {batch}" for batch in batches), "accuracy"]]
+    for name, each in record["contestants"].items():
+        if each["missing"] is not None:
+            rows.append([name, "", *("" for _ in batches), "missing"])
+        for threads in sorted({time["threads"] for time in each["times"]}):
+            found = {
+                time["batch"]: time["us_per_image"]["median"] for time in each["times"] if time["threads"] == threads
+            }
+            cells = [f"{found[batch]:.1f}" if batch in found else "-" for batch in batches]
+            rows.append([name, str(threads), *cells, f"{each['accuracy']:.2%}"])
+    return rows
+
+
+def _ratio_rows(record: Mapping[str, Any]) -> list[list[str]]:
+    rows = [["ratio, larger is better", "median", "quartiles"]]
+    named = [(name, value, record["ratio_details"][name]) for name, value in record["ratios"].items()]
+    masked = record["masked"]
+    for name, value in masked["ratios"].items():
+        named.append((f"{name}, {masked['isa']} only", value, masked["ratio_details"][name]))
+    for name, value, details in named:
+        if value is None:
+            rows.append([name, "-", details["reason"]])
+        else:
+            rows.append([name, f"{value:.2f}", f"{details['low']:.2f} to {details['high']:.2f}"])
+    return rows
+
+
+def _remarks(record: Mapping[str, Any]) -> list[str]:
+    layer, parts, memory = record["largest_layer"], record["parts"], record["memory"]
+    times = ", ".join(f"{name} {each['median']:.2f}" for name, each in layer["us_per_image"].items())
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in parts["shares"].items())
+    lines = [
+        f"{layer['name']} alone, us an image: {times}",
+        f"one thread, {parts['whole_us_per_image']['median']:.2f} us an image: {shares}",
+    ]
+    if memory["reason"] is None:
+        lines.append(
+            f"{memory['images']:,} images grow memory by {memory['growth_mb']} MB (process {memory['process_mb']} MB)"
+        )
+    return lines
