@@ -91,7 +91,7 @@ class Job:
     @property
     def surrogate(self) -> str:
         """Name of the surrogate gradient, or `NO_SURROGATE`."""
-        return self.training.surrogate or NO_SURROGATE
+        return self.training.quantization.surrogate if self.training.bits == 1 else NO_SURROGATE
 
     @property
     def key(self) -> str:
@@ -108,7 +108,7 @@ class Job:
 
     def __str__(self) -> str:
         bits = "1 bit" if self.training.bits == 1 else f"{self.training.bits} bits"
-        surrogate = f", {self.surrogate}" if self.training.surrogate else ""
+        surrogate = f", {self.surrogate}" if self.training.bits == 1 else ""
         return f"{self.data.name}, {bits}{surrogate}, seed {self.training.seed}"
 
 
