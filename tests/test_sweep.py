@@ -143,7 +143,7 @@ def test_data_split_and_code_change_the_key(change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("runtime.threads", 7), ("full.learning_rate", 0.5), ("thresholds.full.loss", 9.0)]
+    ("name", "value"), [("runtime.threads", 7), ("full.learning_rate", 0.5), ("thresholds.mnist.full.loss", 9.0)]
 )
 def test_what_has_no_say_in_the_results_keeps_the_key(name: str, value: object) -> None:
     assert job(changed(name, value)).key == job().key

@@ -109,7 +109,11 @@ def test_a_sweep_is_a_run_in_the_logbook_and_each_training_one_below_it(study: S
     logged = below["mnist, 1 bit, ste, seed 1"].data
     assert (logged.metrics["loss"], logged.metrics["validation_loss"]) == (row.loss, row.validation_loss)
     assert logged.metrics["epoch_flip_ratio"] > 0
-    assert (logged.params["bits"], logged.params["data.limit"], logged.tags["sweep_key"]) == ("1", "400", row.key)
+    assert (logged.params["quantization.bits"], logged.params["data.limit"], logged.tags["sweep_key"]) == (
+        "1",
+        "400",
+        row.key,
+    )
 
 
 def test_killed_after_a_run_the_sweep_goes_on_from_there(study: Study, tmp_path: Path) -> None:
