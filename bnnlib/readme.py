@@ -27,7 +27,7 @@ RATIOS = {
     "onnxruntime_fp32": "throughput, onnxruntime float32",
     "onnxruntime_int8": "throughput, onnxruntime int8",
     "torch_fp32_latency": "one image alone, PyTorch float32",
-    "two_cores": "throughput, itself on one thread instead of two",
+    "two_cores": "throughput of two threads, itself on one",
 }
 
 

@@ -27,6 +27,7 @@ MEDIANS = {
     "fast": {1: 20.0, 64: 10.0},
 }
 TWO_THREADS = {"torch_fp32": 150.0, "fast": 5.0}  # at batch 64
+ALONE = {1: 9.0, 2: 5.0}  # threads -> microseconds an image
 LAYER = {"fast": 8.0, "numkong": 16.0, "ceiling_4": 7.0, "ceiling_8": 6.0}
 PARTS = {"whole": 10.0, "blocks[0]": 2.0, "blocks[1]": 5.0, "blocks[2]": 1.0}
 MASKED = {"torch_fp32": 240.0, "torch_fp32_channels_last": 300.0, "fast": 30.0}
@@ -41,6 +42,7 @@ def found() -> Found:
     return Found(
         machine=Machine("A Processor", "x86_64", "Linux", 2, ["avx2", "avx512_vpopcntdq"], 16.0, 0.1),
         checks={name: Check(0.98 if name in ("reference", "fast") else 0.99, 1.0) for name in MEDIANS},
+        alone={Key("fast", threads, 512): same(us) for threads, us in ALONE.items()},
         times=times,
         missing={},
         layer=largest_layer.prepare(networks.committed(), images),
@@ -64,6 +66,7 @@ def found_without_peers() -> Found:
         whole,
         machine=dataclasses.replace(whole.machine, cores=1),
         times={key: us for key, us in whole.times.items() if key.name not in peers and key.threads == 1},
+        alone={key: us for key, us in whole.alone.items() if key.threads == 1},
         checks={name: check for name, check in whole.checks.items() if name not in peers},
         missing=dict.fromkeys(peers, "no onnxruntime"),
         layer_times={Key("fast", 1, 2): same(8.0)},

@@ -1,9 +1,10 @@
-"""Let contestants predict, then time them against one another."""
+"""Let contestants predict, then time them: the fast engine alone, all against one another."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 from bnnlib import evaluation, files, mnist, models, weights
 from bnnlib.benchmark import contestants
 from bnnlib.benchmark.contestants import Check, Contestant
-from bnnlib.benchmark.timing import Effort, Times, measure
+from bnnlib.benchmark.timing import Effort, Entry, Key, Times, measure
 from bnnlib.models import Published
+from bnnlib.packed import engines, reference
 from bnnlib.packed import format as packed_format
-from bnnlib.packed import reference
 from bnnlib.packed.model import PackedModel
 
 CALIBRATION = 1024  # training images that give the ranges of int8
+COPIES = 8  # of the images, for many at a time
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,16 @@ def load(networks: Path, data: Path, images: int) -> Inputs:
         mnist.limited(files.read_split(data / "validation.npz"), images),
         files.read_split(data / "train.npz").images[:CALIBRATION],
     )
+
+
+def alone(inputs: Inputs, thread_counts: Sequence[int], effort: Effort) -> Times:
+    """Time the fast engine on each number of threads with many images at a time, before any other contestant.
+
+    Threads of the others go on spinning for a while after their turn, on the cores that this measurement is about.
+    """
+    images = np.tile(inputs.data.images, (COPIES, 1, 1))
+    found = {Key("fast", threads, len(images)): engines.fast(inputs.one_bit, threads) for threads in thread_counts}
+    return measure([Entry(key, partial(engine.logits, images)) for key, engine in found.items()], effort)
 
 
 def hold(inputs: Inputs, field: Sequence[Contestant], effort: Effort) -> tuple[dict[str, Check], Times]:

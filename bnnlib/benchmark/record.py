@@ -41,6 +41,7 @@ class Found:
 
     machine: Machine
     checks: Mapping[str, Check]
+    alone: Times  # the fast engine before all others, on one thread and on two
     times: Times
     missing: Mapping[str, str]  # contestant -> why it did not take part
     layer: largest_layer.Layer
@@ -59,10 +60,11 @@ def run(networks: Path, data: Path, images: int, effort: Effort, tell: Callable[
     folded = contestants.fold(inputs.full)
     peers, missing = contestants.of_onnxruntime(folded, inputs.calibration, counts)
     field = [each for threads in counts for each in contestants.of_torch(folded, threads)]
-    field += [*peers, *contestants.of_ours(inputs.one_bit, sorted({*counts, min(2, here.cores)}))]
+    field += [*peers, *contestants.of_ours(inputs.one_bit, counts)]
     if here.load_average > BUSY:
         tell(f"warning: load average {here.load_average}: other programs run too, and the times will show it")
     tell(f"{len(field)} contestants; rounds: {effort.rounds}; threads: {', '.join(map(str, counts))}")
+    alone = contest.alone(inputs, sorted({1, min(2, here.cores)}), effort)
     checks, times = contest.hold(inputs, field, effort)
     tell("the largest layer alone")
     few = inputs.data.images[: largest_layer.IMAGES]
@@ -79,14 +81,15 @@ def run(networks: Path, data: Path, images: int, effort: Effort, tell: Callable[
         memory = child.call("memory", {"packed_file": str(networks / "binary.bnn")}, {})
     for reason in {*missing.values(), *layer_missing.values()}:
         tell(f"warning: {reason}")
-    return Found(here, checks, times, missing, layer, layer_times, layer_missing, parts, masked, memory)
+    return Found(here, checks, alone, times, missing, layer, layer_times, layer_missing, parts, masked, memory)
 
 
 def ratios(found: Found) -> dict[str, Ratio]:
     """How many times better ours is; larger is better.
 
     By the name of a peer: throughput on one thread, each at its best batch size. "torch_fp32_latency": time of one
-    image alone. "ceiling_fraction": of the hand-written kernel's rate. "two_cores": throughput over that of one.
+    image alone. "ceiling_fraction": of the hand-written kernel's rate. "two_cores": throughput over that of one, of the
+    fast engine alone.
     """
     times, ours = found.times, timing.fastest(found.times, ["fast"], 1)
     single = {key: samples for key, samples in times.items() if key.batch == 1}
@@ -99,7 +102,9 @@ def ratios(found: Found) -> dict[str, Ratio]:
         **compared,
         "torch_fp32_latency": _ratio(times, *latency, None),
         "ceiling_fraction": _ratio(found.layer_times, hand, mine, found.layer_missing.get("ceiling")),
-        "two_cores": _ratio(times, ours, timing.fastest(times, ["fast"], 2), ONE_CORE),
+        "two_cores": _ratio(
+            found.alone, timing.fastest(found.alone, ["fast"], 1), timing.fastest(found.alone, ["fast"], 2), ONE_CORE
+        ),
     }
 
 
@@ -114,6 +119,7 @@ def to_json(found: Found, effort: Effort, date: datetime.date) -> dict[str, Any]
         "ratios": _values(all_ratios),
         "ratio_details": _details(all_ratios),
         "contestants": {name: _contestant(name, found) for name in WHAT},
+        "alone": _times(found.alone, "fast"),
         "largest_layer": _layer(found),
         "parts": _parts(found.parts),
         "masked": _masked(found.masked),
