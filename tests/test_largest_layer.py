@@ -31,11 +31,11 @@ def layer(parts: dict[str, mnist.Split]) -> Layer:
 
 def reference_bits(block: int, images: np.ndarray) -> np.ndarray:
     """Output of a block, by number, bool (n, out, side, side), in plain NumPy."""
-    bits = (images >= MODEL.input_threshold)[:, None]
+    bits = (images >= MODEL.input_threshold).transpose(1, 2, 0)[None]  # (1, side, side, n)
     for each in MODEL.blocks[: block + 1]:
         sums = reference._convolve(bits, each.weights)
-        bits = (sums >= each.thresholds[:, None, None]) != each.flipped[:, None, None]
-    return bits
+        bits = (sums >= each.thresholds[:, None, None, None]) != each.flipped[:, None, None, None]
+    return bits.transpose(3, 0, 1, 2)
 
 
 def test_the_second_block_is_the_largest_and_its_maps_are_those_of_the_reference(

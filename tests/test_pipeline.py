@@ -42,6 +42,7 @@ def study(make_clone: Callable[[str], Clone]) -> Clone:
     clone = make_clone("study")
     clone.set(data__limit="400", train__epochs="1", train__batch_size="40")
     clone.run("dvc", "repro")
+    clone.run("dvc", "commit", "--force", "sweep")  # frozen, so that only this or --force notes its new parameters
     clone.commit()
     return clone
 
@@ -114,7 +115,7 @@ def test_runs_hold_parameters_scores_data_sets_and_artifacts(study: Clone) -> No
     client = client_of(study)
     _, stages = first_pipeline(study)
     training = stages["train_binary"]
-    assert training.data.params["bits"] == "1"
+    assert training.data.params["quantization.bits"] == "1"
     assert training.data.params["recipe.learning_rate"] == "0.005"
     history = client.get_metric_history(training.info.run_id, "validation_macro_f1")
     assert [point.step for point in history] == [1]
@@ -298,7 +299,7 @@ def trainings_in_the_database(clone: Clone) -> list[tuple[str, str, str]]:
     """Bits, parent and experiment of each `train_binary`; read without MLflow, which keeps the deleted file open."""
     query = """
         select params.value, parents.value, experiments.value from runs
-        join params on params.run_uuid = runs.run_uuid and params.key = 'bits'
+        join params on params.run_uuid = runs.run_uuid and params.key = 'quantization.bits'
         join tags as parents on parents.run_uuid = runs.run_uuid and parents.key = 'mlflow.parentRunId'
         join tags as experiments on experiments.run_uuid = runs.run_uuid and experiments.key = 'dvc_experiment'
         where runs.name = 'train_binary'
