@@ -26,7 +26,7 @@ print("".join(fast.run.inspect_asm().values()).count("zmm"))
 
 @pytest.mark.skipif(not child.CLEAR_REFS.exists(), reason="only Linux tells a process its peak of memory")
 def test_memory_of_ten_thousand_images() -> None:
-    found = child.call("memory", {"packed_file": str(networks.COMMITTED)}, {})
+    found = child.call("memory", {"network": str(networks.COMMITTED)}, {})
     assert found["images"] == 10_000
     # At least the mismatches of the head: 16 lanes of int32 for each image; a peak that is not seen would give 0.
     assert 10_000 * 16 * 4 / 1e6 <= found["growth_mb"] < 200
@@ -43,7 +43,7 @@ def test_a_status_without_the_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def test_a_fault_in_the_child_is_told() -> None:
     with pytest.raises(ChildError, match=r"the measurement 'memory' ended with 1: nowhere\.bnn: cannot be read"):
-        child.call("memory", {"packed_file": "nowhere.bnn"}, {})
+        child.call("memory", {"network": "nowhere.bnn"}, {})
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the mask is for x86 processors")

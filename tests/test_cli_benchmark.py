@@ -66,5 +66,5 @@ def test_a_network_that_is_no_network(bnn: Bnn, data: Path) -> None:
     Path("nets/binary.bnn").write_bytes(b"no model")
     Path("nets/full.safetensors").write_bytes((networks.COMMITTED.parent / "full.safetensors").read_bytes())
     code, *_ = bnn("benchmark", "--networks", "nets", "--data", str(data))
-    assert str(code).startswith("error: packed model: magic: ")
+    assert str(code).startswith("error: nets/binary.bnn: packed model: magic: ")
     assert np.load(data / "train.npz")["images"].shape == (100, 28, 28)

@@ -71,17 +71,16 @@ def masked(networks: str, data: str, images: int, effort: Mapping[str, Any]) -> 
     }
 
 
-def memory(packed_file: str) -> dict[str, Any]:
+def memory(network: str) -> dict[str, Any]:
     """Peak of the resident memory while the fast engine does `IMAGES` images at once, in MB (10**6 bytes).
 
     ``growth_mb``: above what the process held before, with the images and the compiled code. ``process_mb``: all of
     the process, with Python, NumPy and Numba.
     """
-    from bnnlib import files
+    from bnnlib import packed_file
     from bnnlib.packed import engines
-    from bnnlib.packed import format as packed_format
 
-    model = packed_format.decode(files.read_bytes(Path(packed_file)))
+    model = packed_file.read(Path(network))
     engine = engines.fast(model)
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, model.side, model.side), dtype=np.uint8)
     engine.logits(images[:1])  # loads the compiled code

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bnnlib import evaluation, files, mnist, models, weights
+from bnnlib import evaluation, files, mnist, models, packed_file, weights
 from bnnlib.benchmark import contestants
 from bnnlib.benchmark.contestants import Check, Contestant
 from bnnlib.benchmark.timing import Effort, Entry, Key, Times, measure
 from bnnlib.models import Published
 from bnnlib.packed import engines, reference
-from bnnlib.packed import format as packed_format
 from bnnlib.packed.model import PackedModel
 
 CALIBRATION = 1024  # training images that give the ranges of int8
@@ -38,7 +37,7 @@ def load(networks: Path, data: Path, images: int) -> Inputs:
     """Read networks/full.safetensors and networks/binary.bnn, data/validation.npz (so many images), data/train.npz."""
     return Inputs(
         weights.read(networks / "full.safetensors"),
-        packed_format.decode(files.read_bytes(networks / "binary.bnn")),
+        packed_file.read(networks / "binary.bnn"),
         mnist.limited(files.read_split(data / "validation.npz"), images),
         files.read_split(data / "train.npz").images[:CALIBRATION],
     )

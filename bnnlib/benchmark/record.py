@@ -78,7 +78,7 @@ def run(networks: Path, data: Path, images: int, effort: Effort, tell: Callable[
         masked = child.call("masked", arguments, child.MASK)
     memory: Mapping[str, Any] | str = "this system does not tell a process its peak of memory"
     if child.CLEAR_REFS.exists():
-        memory = child.call("memory", {"packed_file": str(networks / "binary.bnn")}, {})
+        memory = child.call("memory", {"network": str(networks / "binary.bnn")}, {})
     for reason in {*missing.values(), *layer_missing.values()}:
         tell(f"warning: {reason}")
     return Found(here, checks, alone, times, missing, layer, layer_times, layer_missing, parts, masked, memory)
