@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from bnnlib import evaluation, files, models, packed_file, params, reports, runtime, tracking, weights
+from bnnlib import evaluation, files, mistakes, models, packed_file, params, reports, runtime, tracking, weights
 from bnnlib.evaluation import Evaluation
 from bnnlib.mnist import Split
+from bnnlib.models import ConvNet
 from bnnlib.packed import engines
 from bnnlib.packed.engines import Engine
 from stages import DEFAULT_PARAMS, ParamsFile, run
@@ -35,15 +37,11 @@ def main(
     with tracking.open_run("evaluate", params.flatten(cfg.runtime, "runtime."), data=[validation, test]) as log:
         for name, path in {"validation": validation, "test": test}.items():
             log.log_dataset(path, splits[name], name)
-        results = {}
+        results, losses = {}, {}
         for variant, path, engine in (("full", full, None), ("binary", binary, fast)):
             published = weights.read(path)
             model = models.restore(published).to(cfg.runtime.device)
-            scored = (
-                reports.held_out(model, splits, cfg.runtime.device)
-                if engine is None
-                else {name: _evaluate(engine, split) for name, split in splits.items()}
-            )
+            logits = {name: _logits(model, engine, split, cfg.runtime.device) for name, split in splits.items()}
             results[variant] = reports.Result(
                 bits=published.bits,
                 epoch=published.epoch,
@@ -51,9 +49,12 @@ def main(
                 weight_bytes=models.weight_bytes(model),
                 file_bytes=path.stat().st_size,
                 packed_bytes=None if engine is None else packed.stat().st_size,
-                **scored,
+                **{name: _score(outputs, splits[name]) for name, outputs in logits.items()},
             )
-        for name, table in reports.tables(splits["test"].labels, results).items():
+            losses[variant] = mistakes.losses(logits["test"].numpy(), splits["test"].labels)
+        tables = reports.tables(splits["test"].labels, results)
+        tables["predictions.csv"] = mistakes.with_losses(tables["predictions.csv"], losses)
+        for name, table in tables.items():
             files.write_csv(out / name, table)
             log.log_artifact(out / name)
         for name, content in reports.objects(results).items():
@@ -62,10 +63,16 @@ def main(
         log.log_metrics(params.flatten(reports.metrics_object(results)))
 
 
-def _evaluate(engine: Engine, split: Split) -> Evaluation:
-    """The scores of the engine that runs a packed network."""
-    labels = torch.from_numpy(split.labels).long()
-    return evaluation.score(torch.from_numpy(engine.logits(split.images)), labels)
+def _logits(model: ConvNet, engine: Engine | None, split: Split, device: str) -> Tensor:
+    """float32 (n, 10) on the CPU, by the engine of the packed network where there is one."""
+    if engine is not None:
+        return torch.from_numpy(engine.logits(split.images))
+    images, _ = evaluation.tensors(split, device)
+    return evaluation.logits(model, images).cpu()
+
+
+def _score(logits: Tensor, split: Split) -> Evaluation:
+    return evaluation.score(logits, torch.from_numpy(split.labels).long())
 
 
 if __name__ == "__main__":
