@@ -50,12 +50,13 @@ def write_readme(
     reports: Reports = REPORTS,
     page: Annotated[Path, typer.Option(help="The page whose generated parts are written.")] = Path("README.md"),
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 when the page is stale.")] = False,
+    params_yaml: Annotated[Path, typer.Option()] = Path("params.yaml"),
 ) -> None:
     """Write the tables and the figures of the README from the reports."""
-    from bnnlib import files, readme
+    from bnnlib import files, params, readme
 
     text = files.read_text(page)
-    wanted = readme.page(text, reports, str(page))
+    wanted = readme.page(text, reports, str(page), params.load(params_yaml).data.name)
     if text == wanted:
         typer.echo(f"{page} is up to date")
     elif check:

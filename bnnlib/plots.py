@@ -41,7 +41,7 @@ DPI = 110
 KERNELS = 5  # of each network, drawn one by one
 
 
-def _style() -> AbstractContextManager[None]:
+def style() -> AbstractContextManager[None]:
     """Our style over matplotlib's defaults: a user's own matplotlibrc would change the bytes."""
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
     return matplotlib.rc_context({**defaults, **STYLE})
@@ -51,7 +51,7 @@ def png(figure: Figure) -> bytes:
     """The figure as PNG, without metadata."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
-    with _style():
+    with style():
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
@@ -67,7 +67,7 @@ def curve(histories: Mapping[str, pd.DataFrame], names: Mapping[str, str], metri
     ``metric``: "loss" or "macro_f1", the end of the columns' names. ``names``: what the legend calls each variant.
     """
     label, scale, ticks = AXES[metric]
-    with _style():
+    with style():
         figure = Figure(figsize=(7, 4.2))
         axes = figure.add_subplot()
         for variant, history in histories.items():
@@ -97,7 +97,7 @@ def confusion(matrix: NDArray[np.int64], title: str, names: Sequence[str]) -> Fi
     ``names``: of the classes, in the order of the rows; words are written upwards below the columns.
     """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    with _style():
+    with style():
         figure = Figure(figsize=(6.4, 5.6))
         axes = figure.add_subplot()
         axes.grid(visible=False)
@@ -128,7 +128,7 @@ def confusion(matrix: NDArray[np.int64], title: str, names: Sequence[str]) -> Fi
 def kernel(weights: NDArray[np.float32]) -> Figure:
     """One kernel, (height, width): 0 is grey, its largest magnitude black (negative) or white (positive)."""
     limit = max(float(np.abs(weights).max()), float(np.finfo(np.float32).tiny))
-    with _style():
+    with style():
         figure = Figure(figsize=(1.2, 1.2))
         axes: Axes = figure.add_subplot()
         axes.imshow(weights, cmap="gray", vmin=-limit, vmax=limit, interpolation="nearest")
@@ -146,7 +146,7 @@ def benchmark(record: Mapping[str, Any]) -> Figure:
     """
     timed = [(name, each["times"]) for name, each in record["contestants"].items() if each["times"]]
     batches = sorted({time["batch"] for _, times in timed for time in times})
-    with _style():
+    with style():
         figure = Figure(figsize=(7, 3.6))
         axes = figure.add_subplot()
         for row, (name, times) in enumerate(timed):

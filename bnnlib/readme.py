@@ -1,13 +1,13 @@
-"""The generated parts of the README, the results and the speed: tables and figures, from reports/ alone."""
+"""The generated parts of the README, results, evidence and speed: tables and figures, from reports/ alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bnnlib import files
+from bnnlib import files, readme_evidence, readme_speed
 from bnnlib.errors import BnnError
+from bnnlib.params import DataName
 
 
 class Markers(NamedTuple):
@@ -18,26 +18,25 @@ class Markers(NamedTuple):
 
 
 RESULTS = Markers("<!-- results: written by `bnn readme` from reports/; edits are lost -->", "<!-- end of results -->")
+EVIDENCE = Markers(
+    "<!-- evidence: written by `bnn readme` from reports/; edits are lost -->", "<!-- end of evidence -->"
+)
 SPEED = Markers(
     "<!-- speed: written by `bnn readme` from reports/benchmark.json; edits are lost -->", "<!-- end of speed -->"
 )
 FIGURES = "figures"
-RATIOS = {
-    "torch_fp32": "throughput, PyTorch float32",
-    "onnxruntime_fp32": "throughput, onnxruntime float32",
-    "onnxruntime_int8": "throughput, onnxruntime int8",
-    "torch_fp32_latency": "one image alone, PyTorch float32",
-    "two_cores": "throughput of two threads, itself on one",
-}
 
 
 class ReadmeError(BnnError):
     """The page lacks its markers, or a generated part is stale."""
 
 
-def page(text: str, reports: Path, name: str) -> str:
-    """The page as it should be: both parts written anew from the reports."""
-    return updated(updated(text, generate(reports), name), speed(reports), name, SPEED)
+def page(text: str, reports: Path, name: str, data: DataName) -> str:
+    """The page as it should be: all parts written anew from the reports on a data set."""
+    parts = ((generate(reports), RESULTS), (evidence(reports, data), EVIDENCE), (speed(reports), SPEED))
+    for generated, markers in parts:
+        text = updated(text, generated, name, markers)
+    return text
 
 
 def updated(text: str, generated: str, name: str, markers: Markers = RESULTS) -> str:
@@ -67,6 +66,20 @@ def generate(reports: Path) -> str:
         ) from error
 
 
+def evidence(reports: Path, data: DataName) -> str:
+    """Seeds, comparison, flips and mistakes as Markdown."""
+    metrics = files.read_json(reports / "metrics.json")
+    predictions = files.read_csv(reports / "predictions.csv")
+    try:
+        return readme_evidence.markdown(reports, metrics, predictions, data)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ReadmeError(
+            f"{reports}: metrics.json or predictions.csv lacks what the page shows ({reason}); "
+            "`dvc repro evaluate` writes them"
+        ) from error
+
+
 def speed(reports: Path) -> str:
     """The benchmark as Markdown: machine, times, figure, ratios; without a record, how to make one."""
     path = reports / "benchmark.json"
@@ -74,7 +87,7 @@ def speed(reports: Path) -> str:
         return f"Nothing measured yet: `bnn benchmark --save` writes {reports.name}/{path.name}.\n"
     record = files.read_json(path)
     try:
-        return _speed(reports, record)
+        return readme_speed.markdown(record, f"{reports.name}/benchmark.png")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ReadmeError(f"{path}: lacks what the page shows ({reason}); `bnn benchmark --save` writes it") from error
@@ -156,82 +169,4 @@ def _kernels(reports: Path, variants: list[str]) -> list[str]:
     for variant, paths in rows.items():
         cells = (f"![{path.stem}]({reports.name}/{FIGURES}/{path.name})" for path in paths)
         lines.append(f"| {variant} | {' | '.join(cells)} |")
-    return lines
-
-
-def _speed(reports: Path, record: Mapping[str, Any]) -> str:
-    machine, versions = record["machine"], record["versions"]
-    installed = ", ".join(f"{name} {version}" for name, version in versions.items() if version is not None)
-    isa = ", ".join(machine["isa"])
-    return "\n".join(
-        [
-            f"{machine['processor']}, {machine['cores']} cores ({machine['architecture']}: {isa}), "
-            f"{machine['memory_gib']} GiB, load average {machine['load_average']} before; {installed}; "
-            f"{record['date']}. Microseconds an image from uint8 pixels to logits, all preparation included: medians "
-            f"of {record['effort']['rounds']} interleaved rounds, one thread unless the column says otherwise.",
-            "",
-            *_times(record["contestants"], machine["cores"]),
-            "",
-            f"![Time an image of each contestant]({reports.name}/benchmark.png)",
-            "",
-            *_ratios(record),
-            "",
-            *_where(record),
-            "",
-        ]
-    )
-
-
-def _times(contestants: Mapping[str, Any], cores: int) -> list[str]:
-    """A row for each contestant: medians on one thread by batch size, and the best of any size on all cores."""
-    batches = sorted({time["batch"] for each in contestants.values() for time in each["times"]})
-    heads = [*(f"batch {batch:,}" for batch in batches), f"{cores} threads, best batch", "validation accuracy"]
-    lines = [f"| contestant | {' | '.join(heads)} |", f"| --- | {' | '.join('---:' for _ in heads)} |"]
-    for name, each in contestants.items():
-        if each["missing"] is not None:
-            lines.append(f"| {name} (missing: {each['missing']}) |{' |' * len(heads)}")
-            continue
-        single = {time["batch"]: time["us_per_image"]["median"] for time in each["times"] if time["threads"] == 1}
-        many = [time["us_per_image"]["median"] for time in each["times"] if time["threads"] == cores]
-        cells = [f"{single[batch]:,.1f}" if batch in single else "" for batch in batches]
-        cells += [f"{min(many):,.1f}" if many else "", f"{each['accuracy']:.2%}"]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return lines
-
-
-def _ratios(record: Mapping[str, Any]) -> list[str]:
-    masked = record["masked"]
-    rows = [(text, record["ratios"][name], record["ratio_details"][name]) for name, text in RATIOS.items()]
-    without = f"throughput, PyTorch float32, both without AVX-512 ({masked['isa']} only)"
-    rows.append((without, masked["ratios"]["torch_fp32"], masked["ratio_details"]["torch_fp32"]))
-    lines = ["| the fast engine beside | times better | half of the rounds |", "| --- | ---: | ---: |"]
-    for text, value, details in rows:
-        if value is None:
-            lines.append(f"| {text} | not measured | {details['reason']} |")
-        else:
-            lines.append(f"| {text} | {value:.1f} | {details['low']:.1f} to {details['high']:.1f} |")
-    return lines
-
-
-def _where(record: Mapping[str, Any]) -> list[str]:
-    """Where the time goes, the ceiling, the memory."""
-    layer, parts, memory = record["largest_layer"], record["parts"], record["memory"]
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in parts["shares"].items())
-    times = {name: each["median"] for name, each in layer["us_per_image"].items()}
-    lines = [f"- Where the time of the fast engine's kernel goes: {shares}."]
-    if layer["ceiling"] is None:
-        lines.append(f"- Ceiling of {layer['name']}: not measured, {layer['missing']['ceiling']}.")
-    else:
-        lines.append(
-            f"- {layer['name']} alone ({layer['shape']}): {times['fast']:.2f} us; a kernel by hand in AVX-512 "
-            f"intrinsics {times[layer['ceiling']]:.2f} us, of whose rate the engine reaches "
-            f"{record['ratios']['ceiling_fraction']:.0%}."
-        )
-    if "numkong" in times:
-        lines.append(f"- NumKong's packed Hamming product, on patches made before: {times['numkong']:.2f} us.")
-    if memory["reason"] is None:
-        lines.append(
-            f"- {memory['images']:,} images at once: {memory['growth_mb']} MB more memory, {memory['process_mb']} MB "
-            "for the whole process."
-        )
     return lines

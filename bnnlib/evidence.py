@@ -1,0 +1,89 @@
+"""How far the results can be trusted and what they are worth: the sweep's rows, and points beside other networks."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from bnnlib import files, sweep
+from bnnlib.anchors import Anchor
+from bnnlib.files import FileError
+from bnnlib.params import DataName
+from bnnlib.sweep import Run, Summary
+
+
+class Point(NamedTuple):
+    """A network as a point of score against size. ``sd``: standard deviation of the score, None for one value.
+
+    ``kind``: "full" or "binary" (published by this study), "seeds" (mean of a sweep's rows), or `Anchor.kind`.
+    """
+
+    kind: str
+    name: str
+    weight_bytes: int
+    score: float
+    sd: float | None = None
+
+
+class Width(NamedTuple):
+    """What the seeds of one bit width came to, and the bytes of its weights."""
+
+    summary: Summary
+    weight_bytes: int
+
+
+def runs(path: Path) -> list[Run]:
+    """The rows of a sweep's table, none where there is no file; the table of epochs beside it is not needed."""
+    if not path.exists():
+        return []
+    try:
+        return [Run.model_validate(cells) for cells in csv.DictReader(io.StringIO(files.read_text(path)))]
+    except ValidationError as error:
+        detail = error.errors()[0]
+        raise FileError(
+            f"{path}: {'.'.join(map(str, detail['loc']))}: {detail['msg']}; `bnn sweep` writes it, so restore it"
+        ) from error
+
+
+def widths(found: Iterable[Run]) -> list[Width]:
+    """Mean and standard deviation for each data set, bit width and surrogate, in the table's order."""
+    table = list(found)
+    sizes = {run.place()[:3]: run.weight_bytes for run in table}
+    return [Width(each, sizes[each.dataset, each.bits, each.surrogate]) for each in sweep.aggregate(table)]
+
+
+def points(
+    metrics: Mapping[str, Any],
+    sizes: Mapping[str, Any],
+    names: Mapping[str, str],
+    found: Sequence[Run],
+    anchors: Iterable[Anchor],
+    data: DataName,
+) -> list[Point]:
+    """The networks of this study, the means of the seeds on the same data set, and on MNIST the anchors.
+
+    ``metrics``, ``sizes``: of reports/, by variant; ``names``: what to call each variant.
+    """
+    own = [
+        Point(variant, names[variant], sizes[variant]["weight_bytes"], result["test"]["macro_f1"])
+        for variant, result in metrics.items()
+    ]
+    published = {result["bits"] for result in metrics.values()}
+    swept = [width for width in widths(found) if width.summary.dataset == data]
+    counts = Counter(width.summary.bits for width in swept)
+    seeds = [_mean(width, width.summary.bits in published, counts[width.summary.bits] > 1) for width in swept]
+    others = [Point(anchor.kind, anchor.name, anchor.weight_bytes, anchor.accuracy) for anchor in anchors]
+    return [*own, *seeds, *(others if data == "mnist" else [])]
+
+
+def _mean(width: Width, published: bool, several: bool) -> Point:
+    """Named by its surrogate where there are several, else by its bits, if no published network has its name there."""
+    summary, score = width.summary, width.summary.scores["macro_f1"]
+    bits = "" if published else f"{summary.bits} bit{'s' if summary.bits > 1 else ''}"
+    return Point("seeds", summary.surrogate if several else bits, width.weight_bytes, score.mean, score.sd)

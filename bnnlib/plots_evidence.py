@@ -1,0 +1,185 @@
+"""Figures that weigh the results: beside other networks, over the training, image by image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from bnnlib import plots
+from bnnlib.evidence import Point
+
+# How a point is drawn, by what it stands for: marker, size, colour, filled. The study's own are in colour.
+KINDS: dict[str, tuple[str, int, str, bool]] = {
+    "binary": ("o", 8, plots.COLOURS["binary"], True),
+    "full": ("o", 8, plots.COLOURS["full"], True),
+    "seeds": ("D", 5, "#009E73", False),
+    "throughout": ("s", 8, "black", True),
+    "wider input": ("^", 8, "black", False),
+    "full precision": ("x", 8, "black", False),
+}
+LEGEND = {
+    "binary": "this study: the binary network",
+    "full": "this study: the full network",
+    "seeds": "this study: seeds, mean ± standard deviation",
+    "throughout": "published: 1 bit, also the input",
+    "wider input": "published: 1 bit, wider input",
+    "full precision": "published: full precision",
+}
+SCORES = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998]
+SHARES = [part * 10.0**power for power in range(-6, 0) for part in (1, 2, 5)] + [1.0]
+MOST = 0.9999  # no logit shows 1: better scores are drawn here, one error in 10,000
+COLUMNS = 8  # of the grid of images
+CAPTION = {"is": "label", "binary": "binary", "full": "full"}  # of an image, and the column that each line names
+FRONTIER = (8.4, 5.4)  # inches
+AREA = (520, 285)  # what of it the axes take, in points of 1/72 inch: near enough to see which names would touch
+LETTER = (5, 10)  # width and height of a letter of the names, in points
+PLACES = {"right": (8, 0, "left"), "left": (-8, 0, "right"), "above": (0, 12, "center"), "below": (0, -12, "center")}
+
+
+class Box(NamedTuple):
+    """A rectangle in points, from the lower left corner of a figure with no bounds."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+
+    def touches(self, other: Box) -> bool:
+        """Whether they share more than an edge."""
+        aside = self.right <= other.left or other.right <= self.left
+        return not aside and self.bottom < other.top and other.bottom < self.top
+
+
+def frontier(points: Sequence[Point]) -> Figure:
+    """Score against bytes of weights, both stretched: bytes by a logarithm, the score by a logit."""
+    scores, sizes = [_shown(point.score) for point in points], [point.weight_bytes for point in points]
+    bottom, top = _odds(min(scores), 0.6), _odds(max(scores), 1.8)
+    left, right = min(sizes) / 2.5, max(sizes) * 8  # names stand mostly to the right
+    scale = AREA[0] / math.log10(right / left), AREA[1] / (_logit(top) - _logit(bottom))
+    with plots.style():
+        figure = Figure(figsize=FRONTIER)
+        axes = figure.add_subplot()
+        for point in points:
+            _point(axes, point)
+        _name(axes, points, scale)
+        axes.set(xscale="log", yscale="logit", xlim=(left, right), ylim=(bottom, top))
+        ticks = [tick for tick in SCORES if bottom <= tick <= top]
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_yticks([], minor=True)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.set_xlabel("bytes of weights")
+        axes.set_ylabel("macro-F1 (published: accuracy)")
+        kinds = [kind for kind in KINDS if any(point.kind == kind for point in points)]
+        handles = [Line2D([], [], **_marker(kind)) for kind in kinds]
+        figure.legend(handles, [LEGEND[kind] for kind in kinds], loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def flips(history: pd.DataFrame) -> Figure:
+    """Share of the binary weights whose sign changed, epoch by epoch. history: columns epoch and flip_ratio."""
+    ratios = history["flip_ratio"].mask(history["flip_ratio"] == 0)  # which no logarithm shows
+    with plots.style():
+        figure = Figure(figsize=(7, 4.2))
+        axes = figure.add_subplot()
+        axes.plot(history["epoch"], ratios, color=plots.COLOURS["binary"], marker=".", markersize=4)
+        if ratios.notna().any():
+            axes.set_yscale("log")
+            ticks = [tick for tick in SHARES if ratios.min() / 2 <= tick <= ratios.max() * 2]
+            axes.set_yticks(ticks, [f"{100 * tick:g} %" for tick in ticks])
+            axes.set_yticks([], minor=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("weights that changed sign")
+    return figure
+
+
+def mistakes(images: NDArray[np.uint8], worst: pd.DataFrame, classes: Sequence[str]) -> Figure:
+    """The images that ``worst`` names, in its order, each with its class and what both networks take it for.
+
+    images: the test set, (n, height, width); ``worst``: as `bnnlib.mistakes.worst` gives it; ``classes``: names.
+    """
+    rows = max(math.ceil(len(worst) / COLUMNS), 1)
+    with plots.style():
+        figure = Figure(figsize=(1.3 * COLUMNS, 1.9 * rows))
+        if worst.empty:
+            figure.text(0.5, 0.5, "no image is predicted wrongly", ha="center", va="center")
+        for place, (index, row) in enumerate(zip(worst.index, worst.to_dict("records"), strict=True), start=1):
+            axes = figure.add_subplot(rows, COLUMNS, place)
+            axes.imshow(images[index], cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+            said = (f"{name}: {classes[row[column]]}" for name, column in CAPTION.items())
+            axes.set_title("\n".join(said), fontsize=9)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.grid(visible=False)
+            axes.spines[["top", "right"]].set_visible(True)
+    return figure
+
+
+def _point(axes: Axes, point: Point) -> None:
+    reach = None if point.sd is None else [[point.sd], [min(point.sd, MOST - _shown(point.score))]]
+    axes.errorbar(point.weight_bytes, _shown(point.score), yerr=reach, capsize=3, **_marker(point.kind))
+
+
+def _name(axes: Axes, points: Sequence[Point], scale: tuple[float, float]) -> None:
+    """Write each name beside its point, where it touches no other point and no name written before, if there is room.
+
+    ``scale``: points of 1/72 inch for a factor of ten in bytes, and for a unit of the logit.
+    """
+    taken = [_box(point, (-4, 4), (-4, 4), scale) for point in points]
+    for point in points:
+        if point.name:
+            boxes = {place: _box(point, *_reach(point.name, place), scale) for place in PLACES}
+            free = [place for place, box in boxes.items() if not any(box.touches(other) for other in taken)]
+            place = (free or [*PLACES])[0]
+            taken.append(boxes[place])
+            x, y, align = PLACES[place]
+            axes.annotate(
+                point.name,
+                (point.weight_bytes, _shown(point.score)),
+                xytext=(x, y),
+                textcoords="offset points",
+                ha=align,
+                va="center",
+                fontsize=9,
+            )
+
+
+def _reach(name: str, place: str) -> tuple[tuple[float, float], tuple[float, float]]:
+    """How far a name at that place reaches from its point, left to right and bottom to top, in points."""
+    x, y, align = PLACES[place]
+    width, height = len(name) * LETTER[0], LETTER[1]
+    start = {"left": x, "right": x - width, "center": x - width / 2}[align]
+    return (start, start + width), (y - height / 2, y + height / 2)
+
+
+def _box(point: Point, across: tuple[float, float], up: tuple[float, float], scale: tuple[float, float]) -> Box:
+    x, y = math.log10(point.weight_bytes) * scale[0], _logit(point.score) * scale[1]
+    return Box(x + across[0], x + across[1], y + up[0], y + up[1])
+
+
+def _shown(score: float) -> float:
+    return min(max(score, 1 - MOST), MOST)
+
+
+def _logit(score: float) -> float:
+    return math.log(_shown(score) / (1 - _shown(score)))
+
+
+def _odds(score: float, factor: float) -> float:
+    """The score whose odds are so many times those of ``score``: a step of the same length anywhere on a logit axis."""
+    return 1 / (1 + math.exp(-_logit(score)) / factor)
+
+
+def _marker(kind: str) -> dict[str, Any]:
+    shape, size, colour, filled = KINDS[kind]
+    fill = "full" if filled else "none"
+    return {"linestyle": "", "marker": shape, "markersize": size, "color": colour, "fillstyle": fill}

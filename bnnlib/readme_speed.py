@@ -1,0 +1,93 @@
+"""The speed as Markdown, from a record of the benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+RATIOS = {
+    "torch_fp32": "throughput, PyTorch float32",
+    "onnxruntime_fp32": "throughput, onnxruntime float32",
+    "onnxruntime_int8": "throughput, onnxruntime int8",
+    "torch_fp32_latency": "one image alone, PyTorch float32",
+    "two_cores": "throughput of two threads, itself on one",
+}
+
+
+def markdown(record: Mapping[str, Any], figure: str) -> str:
+    """Machine, times, figure, ratios of reports/benchmark.json; ``figure``: the link to its picture."""
+    machine, versions = record["machine"], record["versions"]
+    installed = ", ".join(f"{name} {version}" for name, version in versions.items() if version is not None)
+    isa = ", ".join(machine["isa"])
+    return "\n".join(
+        [
+            f"{machine['processor']}, {machine['cores']} cores ({machine['architecture']}: {isa}), "
+            f"{machine['memory_gib']} GiB, load average {machine['load_average']} before; {installed}; "
+            f"{record['date']}. Microseconds an image from uint8 pixels to logits, all preparation included: medians "
+            f"of {record['effort']['rounds']} interleaved rounds, one thread unless the column says otherwise.",
+            "",
+            *_times(record["contestants"], machine["cores"]),
+            "",
+            f"![Time an image of each contestant]({figure})",
+            "",
+            *_ratios(record),
+            "",
+            *_where(record),
+            "",
+        ]
+    )
+
+
+def _times(contestants: Mapping[str, Any], cores: int) -> list[str]:
+    """A row for each contestant: medians on one thread by batch size, and the best of any size on all cores."""
+    batches = sorted({time["batch"] for each in contestants.values() for time in each["times"]})
+    heads = [*(f"batch {batch:,}" for batch in batches), f"{cores} threads, best batch", "validation accuracy"]
+    lines = [f"| contestant | {' | '.join(heads)} |", f"| --- | {' | '.join('---:' for _ in heads)} |"]
+    for name, each in contestants.items():
+        if each["missing"] is not None:
+            lines.append(f"| {name} (missing: {each['missing']}) |{' |' * len(heads)}")
+            continue
+        single = {time["batch"]: time["us_per_image"]["median"] for time in each["times"] if time["threads"] == 1}
+        many = [time["us_per_image"]["median"] for time in each["times"] if time["threads"] == cores]
+        cells = [f"{single[batch]:,.1f}" if batch in single else "" for batch in batches]
+        cells += [f"{min(many):,.1f}" if many else "", f"{each['accuracy']:.2%}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _ratios(record: Mapping[str, Any]) -> list[str]:
+    masked = record["masked"]
+    rows = [(text, record["ratios"][name], record["ratio_details"][name]) for name, text in RATIOS.items()]
+    without = f"throughput, PyTorch float32, both without AVX-512 ({masked['isa']} only)"
+    rows.append((without, masked["ratios"]["torch_fp32"], masked["ratio_details"]["torch_fp32"]))
+    lines = ["| the fast engine beside | times better | half of the rounds |", "| --- | ---: | ---: |"]
+    for text, value, details in rows:
+        if value is None:
+            lines.append(f"| {text} | not measured | {details['reason']} |")
+        else:
+            lines.append(f"| {text} | {value:.1f} | {details['low']:.1f} to {details['high']:.1f} |")
+    return lines
+
+
+def _where(record: Mapping[str, Any]) -> list[str]:
+    """Where the time goes, the ceiling, the memory."""
+    layer, parts, memory = record["largest_layer"], record["parts"], record["memory"]
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in parts["shares"].items())
+    times = {name: each["median"] for name, each in layer["us_per_image"].items()}
+    lines = [f"- Where the time of the fast engine's kernel goes: {shares}."]
+    if layer["ceiling"] is None:
+        lines.append(f"- Ceiling of {layer['name']}: not measured, {layer['missing']['ceiling']}.")
+    else:
+        lines.append(
+            f"- {layer['name']} alone ({layer['shape']}): {times['fast']:.2f} us; a kernel by hand in AVX-512 "
+            f"intrinsics {times[layer['ceiling']]:.2f} us, of whose rate the engine reaches "
+            f"{record['ratios']['ceiling_fraction']:.0%}."
+        )
+    if "numkong" in times:
+        lines.append(f"- NumKong's packed Hamming product, on patches made before: {times['numkong']:.2f} us.")
+    if memory["reason"] is None:
+        lines.append(
+            f"- {memory['images']:,} images at once: {memory['growth_mb']} MB more memory, {memory['process_mb']} MB "
+            "for the whole process."
+        )
+    return lines
