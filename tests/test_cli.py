@@ -26,10 +26,9 @@ def bnn(bnn: Bnn) -> Bnn:
     sizes = {variant: {"weight_bytes": 1, "file_bytes": 2, "packed_bytes": None} for variant in BOUNDS}
     Path("reports/sizes.json").write_text(json.dumps(sizes))
     write_agreement()
-    Path("README.md").write_text(
-        f"# Title\n{readme.RESULTS.begin}\n{readme.RESULTS.end}\n{readme.SPEED.begin}\n{readme.SPEED.end}\nend\n"
-    )
-
+    Path("reports/predictions.csv").write_text("label,full,binary\n7,7,1\n")
+    markers = [line for part in (readme.RESULTS, readme.EVIDENCE, readme.SPEED) for line in part]
+    Path("README.md").write_text("\n".join(["# Title", *markers, "end", ""]))
     return bnn
 
 
@@ -169,6 +168,15 @@ def test_readme_check_fails_on_a_stale_page_and_passes_once_it_is_written(bnn: B
     assert bnn("readme")[:2] == (0, "README.md is up to date\n")
     write_metrics(full_loss=0.01234)
     assert bnn("readme", "--check")[0] == stale
+
+
+def test_readme_names_the_classes_of_the_data_set(bnn: Bnn) -> None:
+    text = Path("params.yaml").read_text()
+    Path("other.yaml").write_text(text.replace("name: mnist", "name: fashion_mnist", 1))
+    assert bnn("readme", "--params-yaml", "other.yaml")[0] == 0
+    assert "| Sneaker | Trouser | 1 | 0 |" in Path("README.md").read_text()
+    assert bnn("readme")[0] == 0
+    assert "| 7 | 1 | 1 | 0 |" in Path("README.md").read_text()
 
 
 def test_readme_without_markers_is_left_alone(bnn: Bnn) -> None:

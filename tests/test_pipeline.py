@@ -123,7 +123,7 @@ def test_runs_hold_parameters_scores_data_sets_and_artifacts(study: Clone) -> No
     stored = json.loads(study.read("reports/metrics.json"))
     assert stages["evaluate"].data.metrics["binary.test.loss"] == stored["binary"]["test"]["loss"]
     assert {item.path for item in client.list_artifacts(training.info.run_id)} >= {"binary.safetensors"}
-    assert len(client.list_artifacts(stages["visualize"].info.run_id, "figures")) == 14
+    assert len(client.list_artifacts(stages["visualize"].info.run_id, "figures")) == 17
 
 
 @pytest.mark.parametrize("variant", ["full", "binary"])

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Iterator
 
 import benchmarks
+import evidences
 import matplotlib
 import matplotlib.image
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from bnnlib import mnist, params, plots
+from bnnlib import mnist, params, plots, plots_evidence
 
 NAMES = {"full": "full (16 bits)", "binary": "binary (1 bit)"}
 
@@ -39,6 +40,10 @@ def kernel() -> Figure:
     return plots.kernel(np.linspace(-1, 1, 81, dtype=np.float32).reshape(9, 9))
 
 
+def mistakes(*numbers: int) -> Figure:
+    return plots_evidence.mistakes(evidences.IMAGES, evidences.worst(*numbers), mnist.CLASS_NAMES["mnist"])
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "loss": lambda: curve("loss", 2.0, 0.5, 0.01),
     "macro-F1": lambda: curve("macro_f1", 0.5, 0.9, 0.99),
@@ -50,6 +55,10 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "kernel": kernel,
     "benchmark": lambda: plots.benchmark(benchmarks.as_json()),
     "benchmark without peers": lambda: plots.benchmark(benchmarks.as_json_without_peers()),
+    "frontier": lambda: plots_evidence.frontier(evidences.POINTS),
+    "flips": lambda: plots_evidence.flips(evidences.history(0.05, 0.0, 0.01)),
+    "mistakes": lambda: mistakes(3, 1, 4),
+    "no mistakes": mistakes,
 }
 
 

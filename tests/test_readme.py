@@ -9,9 +9,10 @@ from typing import Any
 
 import benchmarks
 import pytest
+import sweeps
 
 from bnnlib import readme
-from bnnlib.readme import RESULTS, SPEED, ReadmeError
+from bnnlib.readme import EVIDENCE, RESULTS, SPEED, ReadmeError
 
 BEGIN, END = RESULTS
 
@@ -61,6 +62,7 @@ def reports_in(folder: Path) -> Path:
     (reports / "metrics.json").write_text(json.dumps(metrics))
     (reports / "sizes.json").write_text(json.dumps(sizes))
     (reports / "agreement.json").write_text(json.dumps({"train": pairs, "test": pairs}))
+    (reports / "predictions.csv").write_text("label,full,binary\n" + "4,4,9\n" * 3 + "4,9,9\n6,0,6\n0,0,6\n1,1,1\n")
     for name in ("kernel_full_1", "kernel_full_2", "kernel_binary_1", "kernel_binary_2", "loss"):
         (reports / "figures" / f"{name}.png").write_bytes(b"")
     return reports
@@ -169,15 +171,93 @@ def test_a_record_that_lacks_something(tmp_path: Path) -> None:
         readme.speed(reports)
 
 
-def test_the_page_holds_both_parts_and_nothing_else_changes(tmp_path: Path) -> None:
+def test_the_page_holds_all_parts_and_nothing_else_changes(tmp_path: Path) -> None:
     reports = reports_in(tmp_path)
     record_in(reports)
-    text = f"a\n{BEGIN}\nold\n{END}\nb\n{SPEED.begin}\n{SPEED.end}\nc\n"
-    found = readme.page(text, reports, "page")
+    text = f"a\n{BEGIN}\nold\n{END}\nb\n{EVIDENCE.begin}\n{EVIDENCE.end}\nc\n{SPEED.begin}\n{SPEED.end}\nd\n"
+    found = readme.page(text, reports, "page", "mnist")
     assert found == (
         f"a\n{BEGIN}\n\n{readme.generate(reports)}\n{END}\nb\n"
-        f"{SPEED.begin}\n\n{readme.speed(reports)}\n{SPEED.end}\nc\n"
+        f"{EVIDENCE.begin}\n\n{readme.evidence(reports, 'mnist')}\n{EVIDENCE.end}\nc\n"
+        f"{SPEED.begin}\n\n{readme.speed(reports)}\n{SPEED.end}\nd\n"
     )
-    assert readme.page(found, reports, "page") == found
-    with pytest.raises(ReadmeError, match=re.escape(f"page: the marker {SPEED.begin} stands there 0 times")):
-        readme.page(PAGE, reports, "page")
+    assert readme.page(found, reports, "page", "mnist") == found
+    with pytest.raises(ReadmeError, match=re.escape(f"page: the marker {EVIDENCE.begin} stands there 0 times")):
+        readme.page(PAGE, reports, "page", "mnist")
+
+
+def test_without_a_sweep_the_evidence_says_how_to_fill_it(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    missing = readme.evidence(reports, "mnist")
+    assert "### Other seeds, other widths\n\nNot measured yet: the commands of the frozen stage `sweep` in " in missing
+    assert "| data set |" not in missing
+    (reports / "sweep.csv").write_text(f"{sweeps.HEAD}\n")
+    assert readme.evidence(reports, "mnist") == missing
+
+
+def test_a_sweep_gives_a_row_for_each_data_set_width_and_surrogate(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    sweeps.write(reports / "sweep.csv")
+    lines = readme.evidence(reports, "mnist").splitlines()
+    first = lines.index(
+        "| data set | bits | surrogate | seeds | macro-F1 | loss | accuracy | validation macro-F1 | weight bytes |"
+    )
+    assert lines[first + 2 : first + 8] == [
+        "| Fashion-MNIST | 1 | ste | 1 | 0.8700 | 0.1300 | 0.8701 | 0.8690 | 6,964 |",
+        "| MNIST | 1 | approx | 1 | 0.9750 | 0.0250 | 0.9751 | 0.9740 | 6,964 |",
+        "| MNIST | 1 | ste | 3 | 0.9860 ± 0.0053 | 0.0140 ± 0.0053 | 0.9861 ± 0.0053 | 0.9850 ± 0.0053 | 6,964 |",
+        "| MNIST | 2 |  | 1 | 0.9910 | 0.0090 | 0.9911 | 0.9900 | 13,928 |",
+        "| MNIST | 16 |  | 2 | 0.9950 ± 0.0007 | 0.0050 ± 0.0007 | 0.9951 ± 0.0007 | 0.9940 ± 0.0007 | 111,424 |",
+        "",
+    ]
+    assert not any("Not measured yet" in line for line in lines)
+
+
+def test_the_evidence_shows_its_figures_with_their_sources(tmp_path: Path) -> None:
+    text = readme.evidence(reports_in(tmp_path), "mnist")
+    links = re.findall(r"^!\[[^\]]{15,}\]\((.*)\)$", text, flags=re.MULTILINE)  # each with a text instead of it
+    assert links == [f"reports/figures/{name}.png" for name in ("frontier", "flips", "mistakes")]
+    assert "[docs/anchors.md](docs/anchors.md)" in text
+
+
+def test_mistakes_are_counted_and_the_confused_pairs_named(tmp_path: Path) -> None:
+    text = readme.evidence(reports_in(tmp_path), "mnist")
+    assert "Of 7 test images the binary network gets 5 wrong, the full one 2, both 1. " in text
+    assert (
+        "| true | predicted | binary | full |\n| --- | --- | ---: | ---: |\n| 4 | 9 | 4 | 1 |\n| 0 | 6 | 1 | 0 |\n"
+        in text
+    )
+
+
+def test_another_data_set_has_its_classes_and_no_published_networks(tmp_path: Path) -> None:
+    text = readme.evidence(reports_in(tmp_path), "fashion_mnist")
+    assert "| Coat | Ankle boot | 4 | 1 |" in text
+    assert "### Score and size\n" in text
+    assert "anchors" not in text
+
+
+def test_without_errors_there_is_no_table_of_them(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    (reports / "predictions.csv").write_text("label,full,binary\n4,4,4\n")
+    text = readme.evidence(reports, "mnist")
+    assert "gets 0 wrong, the full one 0, both 0." in text
+    assert "| true |" not in text
+
+
+def test_wider_weights_flip_no_signs(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    metrics = json.loads((reports / "metrics.json").read_text())
+    metrics["binary"]["bits"] = 2
+    (reports / "metrics.json").write_text(json.dumps(metrics))
+    text = readme.evidence(reports, "mnist")
+    assert "\nNone: the binary network of these reports has 2 bits, and only 1-bit weights are signs.\n" in text
+    assert "flips.png" not in text
+
+
+def test_reports_that_lack_the_evidence(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    (reports / "predictions.csv").write_text("label,full\n4,4\n")
+    with pytest.raises(
+        ReadmeError, match=r"reports: metrics.json or predictions.csv lacks what .* \(KeyError: 'binary'\)"
+    ):
+        readme.evidence(reports, "mnist")

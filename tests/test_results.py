@@ -9,7 +9,23 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from bnnlib import evaluation, files, gate, metrics, mnist, models, params, plots, readme, weights
+from bnnlib import (
+    anchors,
+    evaluation,
+    evidence,
+    files,
+    gate,
+    metrics,
+    mistakes,
+    mnist,
+    models,
+    params,
+    plots,
+    plots_evidence,
+    readme,
+    weights,
+)
+from stages.visualize import WORST
 
 PRINTED_DIGITS = 4
 VARIANTS = ["full", "binary"]
@@ -57,6 +73,13 @@ def test_tables_follow_from_the_predictions(variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_losses_of_the_images_average_to_the_loss(variant: str) -> None:
+    table = files.read_csv(ROOT / "reports/predictions.csv")
+    committed = files.read_json(ROOT / "reports/metrics.json")[variant]["test"]["loss"]
+    assert table[f"{variant}_loss"].mean() == pytest.approx(committed, abs=0.5 * 10**-mistakes.DIGITS)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_published_epoch_is_the_best_on_validation(variant: str) -> None:
     history = files.read_csv(ROOT / f"reports/history_{variant}.csv")
     best = history.loc[history["validation_macro_f1"].idxmax()]  # the first of equals
@@ -75,13 +98,30 @@ def test_figures_follow_from_the_reports(variant: str) -> None:
     assert plots.png(figure) == (ROOT / f"reports/figures/confusion_{variant}.png").read_bytes()
 
 
+def test_figures_that_weigh_follow_from_the_reports(sets: dict[str, mnist.Split]) -> None:
+    """As above; and the worst images are those of the real test set."""
+    scores, sizes = (files.read_json(ROOT / f"reports/{name}.json") for name in ("metrics", "sizes"))
+    name = params.load(ROOT / "params.yaml").data.name
+    names = {variant: plots.name(variant, result["bits"]) for variant, result in scores.items()}
+    others = anchors.parse((ROOT / "docs/anchors.md").read_text(encoding="utf-8"), "anchors.md")
+    points = evidence.points(scores, sizes, names, evidence.runs(ROOT / "reports/sweep.csv"), others, name)
+    worst = mistakes.worst(files.read_csv(ROOT / "reports/predictions.csv"), WORST)
+    drawn = {
+        "frontier": plots_evidence.frontier(points),
+        "flips": plots_evidence.flips(files.read_csv(ROOT / "reports/history_binary.csv")),
+        "mistakes": plots_evidence.mistakes(sets["test"].images, worst, mnist.CLASS_NAMES[name]),
+    }
+    for figure, content in drawn.items():
+        assert plots.png(content) == (ROOT / f"reports/figures/{figure}.png").read_bytes(), figure
+
+
 def test_committed_metrics_pass_the_gate_and_the_page_shows_them() -> None:
     cfg = params.load(ROOT / "params.yaml")
     found = gate.verdicts(files.read_json(ROOT / "reports/metrics.json"), gate.thresholds(cfg))
     found += gate.agreement(files.read_json(ROOT / "reports/agreement.json"), cfg.data.limit)
     assert [verdict.name for verdict in found if not verdict.passed] == []
     page = Path(ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme.page(page, ROOT / "reports", "README.md") == page
+    assert readme.page(page, ROOT / "reports", "README.md", cfg.data.name) == page
 
 
 def test_thresholds_are_at_least_those_of_the_reference() -> None:
