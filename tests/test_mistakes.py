@@ -56,6 +56,11 @@ def test_the_worst_images_are_wrong_ones_by_loss_then_in_their_order(count: int,
     assert mistakes.worst(PREDICTIONS, count).index.tolist() == expected
 
 
+def test_many_equal_losses_keep_the_order_of_the_images() -> None:
+    table = pd.DataFrame({"label": 0, "binary": 1, "binary_loss": [1.0, 2.0] * 100})  # more than are sorted one by one
+    assert mistakes.worst(table, 150).index.tolist() == [*range(1, 200, 2), *range(0, 100, 2)]
+
+
 def test_confused_pairs_come_by_count_then_by_class() -> None:
     assert mistakes.confused(PREDICTIONS, 3) == [
         Confusion(label=4, prediction=9, full=1, binary=2),
