@@ -28,6 +28,11 @@ def test_the_frontier_puts_each_network_at_its_size_and_score() -> None:
     assert [text.get_text() for text in legend.get_texts()] == [plots_evidence.LEGEND[kind] for kind in kinds]
 
 
+@pytest.mark.parametrize(("count", "label"), [(3, "macro-F1"), (5, "macro-F1 (published: accuracy)")])
+def test_the_frontier_says_what_score_the_others_have(count: int, label: str) -> None:
+    assert plots_evidence.frontier(POINTS[:count]).axes[0].get_ylabel() == label
+
+
 def test_the_frontier_shows_the_deviation_of_the_seeds() -> None:
     [axes] = plots_evidence.frontier(POINTS).axes
     bars = [container.lines[2] for container in axes.containers]
