@@ -45,7 +45,7 @@ def of_torch(model: ConvNet, images: NDArray[np.uint8]) -> Outputs:
     found = []
 
     def keep(head: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
-        found.append(convolution.convolve(inputs[0], weight)[0, 0].t())  # (n, classes)
+        found.append(convolution.convolve(inputs[0], weight)[:, 0, 0])  # (n, classes)
 
     with model.head.register_forward_pre_hook(keep):
         logits = evaluation.logits(model, torch.from_numpy(images)).numpy()

@@ -12,9 +12,9 @@ NORM_STATE = ("weight", "bias", "running_mean", "running_var")
 
 
 class NormedConvolution(nn.Module):
-    """Convolution with quantized weights, then batch norm with a learned affine: (h, w, in, n) -> (h', w', out, n).
+    """Convolution with quantized weights, then batch norm with a learned affine: (n, h, w, in) -> (n, h', w', out).
 
-    ``latent``: see `models.ConvNet`. ``activated``: `activate` follows, which the last layer does without.
+    ``latent``, ``compiled``: see `models.ConvNet`. ``activated``: `activate` follows; the last layer does without.
     """
 
     def __init__(
@@ -25,13 +25,15 @@ class NormedConvolution(nn.Module):
         quantization: Quantization,
         *,
         latent: bool,
+        compiled: bool,
         activated: bool,
     ) -> None:
         super().__init__()
         self.quantization = quantization
         self.latent = latent
+        self.compiled = compiled
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel).uniform_(-0.5, 0.5))
-        self.norm = nn.BatchNorm1d(out_channels)
+        self.norm = nn.BatchNorm2d(out_channels)
         self.weight_step = self.activation_step = None  # LSQ's, scalars
         if quantization.learned_step:
             self.weight_step = nn.Parameter(quantizers.lsq_weight_step(self.weight, quantization.bits))
@@ -41,17 +43,17 @@ class NormedConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve and normalise."""
         integers = self.quantization.bits == 1
-        if x.device.type == "cpu":
+        if self.compiled and x.device.type == "cpu":
             y = convolution.convolve_fast(x, self._quantized_weight(), integers=integers)
         else:
             y = convolution.convolve(x, self._quantized_weight())
-        flat = y.flatten(0, 1)  # (pixels, channels, images), contiguous, which the next layer wants
         if self.quantization.channel_scale:
-            flat = flat * quantizers.channel_scale(self.weight)[:, None]
+            y = y * quantizers.channel_scale(self.weight)
         if self.training:
-            return self.norm(flat).view(y.shape)
+            normed: Tensor = self.norm(y.permute(0, 3, 1, 2))  # torch's view of maps whose channels stand innermost
+            return normed.permute(0, 2, 3, 1)
         scale, offset = affine(self.norm)
-        return (flat * scale[:, None] + offset[:, None]).view(y.shape)
+        return y * scale + offset
 
     def activate(self, x: Tensor, progress: float) -> Tensor:
         """Nonlinearity and quantizer. ``progress``: share of the training that is done."""
@@ -114,7 +116,7 @@ class NormedConvolution(nn.Module):
         return quantizers.quantize_weight(self.weight, self.quantization.bits)
 
 
-def affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """What a trained batch norm does: y = x * scale + offset, both float32 (channels,).
 
     Prediction takes exactly these two float32 operations, each rounded, in every engine; torch's own kernel may fuse

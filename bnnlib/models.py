@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bnnlib import mnist, quantizers
+from bnnlib import binary_blocks, mnist, quantizers
 from bnnlib.errors import BnnError
 from bnnlib.layers import NORM_STATE, NormedConvolution
 from bnnlib.params import Bits, Quantization
@@ -41,29 +41,48 @@ class ConvNet(nn.Module):
     """uint8 images (n, 28, 28) -> float32 logits (n, 10).
 
     ``latent``: weights are real-valued and quantized in each forward pass (training). Otherwise they hold the
-    quantized values themselves, as `restore` fills them in. ``progress``, 0 to 1, is what the training sets for the
-    temperature-scheduled surrogate.
+    quantized values themselves, as `restore` fills them in. ``compiled``: on a CPU the kernels of `compiled` may take
+    the place of torch's own operators, for speed; without them the network can be exported, and can check the kernels.
+    ``progress``, 0 to 1, is what the training sets for the temperature-scheduled surrogate.
     """
 
-    def __init__(self, quantization: Quantization, *, latent: bool = True) -> None:
+    def __init__(self, quantization: Quantization, *, latent: bool = True, compiled: bool = True) -> None:
         super().__init__()
         self.bits = quantization.bits
+        self.compiled = compiled
         self.progress = 0.0
         pairs = zip((1, *BLOCK_CHANNELS), BLOCK_CHANNELS, strict=False)
         self.blocks = nn.ModuleList(
-            NormedConvolution(i, o, BLOCK_KERNEL, quantization, latent=latent, activated=True) for i, o in pairs
+            NormedConvolution(i, o, BLOCK_KERNEL, quantization, latent=latent, compiled=compiled, activated=True)
+            for i, o in pairs
         )
         self.head = NormedConvolution(
-            BLOCK_CHANNELS[-1], mnist.CLASSES, HEAD_KERNEL, quantization, latent=latent, activated=False
+            BLOCK_CHANNELS[-1],
+            mnist.CLASSES,
+            HEAD_KERNEL,
+            quantization,
+            latent=latent,
+            compiled=compiled,
+            activated=False,
         )
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the logits of a batch."""
-        x = prepare(images, self.bits).permute(1, 2, 0)[:, :, None].contiguous()  # (height, width, 1, n)
         *blocks, head = self.layers()
-        for block in blocks:
-            x = block.activate(block(x), self.progress)
-        return head(x)[0, 0].t()  # (n, 10)
+        if self._on_bits(images):
+            x = binary_blocks.train(images, blocks) if self.training else binary_blocks.predict(images, blocks)
+        else:
+            x = prepare(images, self.bits)[..., None]  # (n, height, width, 1)
+            for block in blocks:
+                x = block.activate(block(x), self.progress)
+        return head(x)[:, 0, 0]
+
+    def _on_bits(self, images: Tensor) -> bool:
+        """Whether the blocks can work on bits and whole numbers."""
+        choice = self.head.quantization
+        able = self.compiled and choice.bits == 1 and not choice.channel_scale and images.device.type == "cpu"
+        differentiated = torch.is_grad_enabled() and self.head.weight.requires_grad
+        return able and (choice.surrogate == "ste" if self.training else not differentiated)
 
     def named_layers(self) -> list[tuple[str, NormedConvolution]]:
         """The four convolutions, first to last, each with the name that its tensors bear."""
@@ -114,9 +133,9 @@ def layout(bits: Bits) -> dict[str, tuple[str, tuple[int, ...]]]:
     return {name: (str(tensor.dtype), tuple(tensor.shape)) for name, tensor in tensors.items()}
 
 
-def restore(published: Published) -> ConvNet:
+def restore(published: Published, *, compiled: bool = True) -> ConvNet:
     """The published network, ready to predict (evaluation mode)."""
-    model = ConvNet(Quantization(bits=published.bits), latent=False)
+    model = ConvNet(Quantization(bits=published.bits), latent=False, compiled=compiled)
     state = model.state_dict()
     for name, _ in model.named_layers():
         stored = published.tensors[f"{name}.weight"]

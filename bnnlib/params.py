@@ -68,7 +68,7 @@ class Train(_Section):
 class Recipe(_Section):
     """How one variant is trained. ``shift``, ``shift_share`` and ``contrast``: see `batches.Augmentation`.
 
-    ``max_epochs``: bound of train.epochs for this variant, None for no bound.
+    ``max_epochs``: bound of train.epochs for this variant, None for no bound; a 1-bit network has none, it needs more.
     """
 
     learning_rate: Annotated[float, Field(gt=0, le=1)]
@@ -157,7 +157,9 @@ class Params(_Section):
         full = variant == "full"
         quantization = Quantization(bits=FULL_BITS) if full else self._quantization()
         recipe = self.full if full else self.binary
-        epochs = min(self.train.epochs, recipe.max_epochs or self.train.epochs)
+        epochs, bound = self.train.epochs, recipe.max_epochs
+        if bound is not None and quantization.bits > 1:
+            epochs = min(epochs, bound)
         return Training(
             variant=variant,
             quantization=quantization,

@@ -18,16 +18,20 @@ from bnnlib.training import Epoch
 # All of the project that computes a row, but for the schema of the parameters: their values are in the key.
 CODE = (
     "batches",
+    "binary_blocks",
+    "compiled",
     "convolution",
     "evaluation",
     "layers",
     "metrics",
     "mnist",
     "models",
+    "packed/jit",
     "prepared",
     "quantizers",
     "reports",
     "runtime",
+    "threads",
     "training",
 )
 # A Dask worker with several threads would run several jobs in one process, and torch has one generator for all.

@@ -33,7 +33,7 @@ def main(
         weights.write(weights_out, published)
         log.log_artifact(history_out)
         log.log_artifact(weights_out)
-        log.log_model(f"bnn-{variant}", models.restore(published), validation_split.images[:2])
+        log.log_model(f"bnn-{variant}", models.restore(published, compiled=False), validation_split.images[:2])
 
 
 if __name__ == "__main__":

@@ -22,17 +22,19 @@ OTHERS = [
     (7, 2, 2, 3, 4),  # an odd side has no middle frequency
     (8, 7, 3, 1, 2),
     (3, 2, 2, 2, 6),
+    (20, 9, 17, 33, 2),  # a group of channels that is not full
+    (21, 3, 2, 3, 2),  # larger than the transform
 ]
 
 
 def operands(shape: tuple[int, ...], *, signs: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """Map (side, side, in, n), kernel (out, in, k, k) and the gradient that arrives (side', side', out, n)."""
+    """Map (n, side, side, in), kernel (out, in, k, k) and the gradient that arrives (n, side', side', out)."""
     side, kernel, in_channels, out_channels, n = shape
     generator = torch.Generator().manual_seed(7)
     sizes = [
-        (side, side, in_channels, n),
+        (n, side, side, in_channels),
         (out_channels, in_channels, kernel, kernel),
-        (side - kernel + 1, side - kernel + 1, out_channels, n),
+        (n, side - kernel + 1, side - kernel + 1, out_channels),
     ]
     x, w, g = (torch.randn(size, generator=generator) for size in sizes)
     return (x.sign(), w.sign(), g) if signs else (x, w, g)
@@ -41,13 +43,13 @@ def operands(shape: tuple[int, ...], *, signs: bool = False) -> tuple[Tensor, Te
 def reference(x: Tensor, w: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Output and both gradients by torch's operator in float64, in its own layout (n, channels, height, width)."""
     x, w, g = (
-        x.double().permute(3, 2, 0, 1).requires_grad_(),
+        x.double().permute(0, 3, 1, 2).requires_grad_(),
         w.double().requires_grad_(),
-        g.double().permute(3, 2, 0, 1),
+        g.double().permute(0, 3, 1, 2),
     )
     y = functional.conv2d(x, w)
     gx, gw = torch.autograd.grad(y, (x, w), g)
-    return y.detach().permute(2, 3, 1, 0), gx.permute(2, 3, 1, 0), gw
+    return y.detach().permute(0, 2, 3, 1), gx.permute(0, 2, 3, 1), gw
 
 
 def close(actual: Tensor, expected: Tensor, side: int, terms: int) -> bool:
@@ -107,8 +109,8 @@ def test_plain_convolution_is_torch_in_the_other_layout(shape: tuple[int, ...]) 
 
 def test_a_kernel_of_one_tap_picks_its_pixel() -> None:
     # Cross-correlation: tap (1, 0) reads one row below; a flipped kernel would read one row above.
-    x = torch.arange(9.0).view(3, 3, 1, 1).expand(3, 3, 2, 1).contiguous()
+    x = torch.arange(9.0).view(1, 3, 3, 1).expand(1, 3, 3, 2).contiguous()
     w = torch.zeros(1, 2, 2, 2)
     w[0, 1, 1, 0] = 1
     for y in (convolve(x, w), convolve_fast(x, w, integers=True)):
-        assert y[:, :, 0, 0].tolist() == [[3, 4], [6, 7]]
+        assert y[0, :, :, 0].tolist() == [[3, 4], [6, 7]]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bnnlib import mnist
 from bnnlib.errors import BnnError
-from bnnlib.packed import fast, plan, reference
+from bnnlib.packed import fast, jit, plan, reference
 from bnnlib.packed.model import Block, Head, ModelError, PackedModel
 
 TESTS = Path(__file__).resolve().parent
@@ -209,7 +209,7 @@ def test_the_plan_of_the_trained_network() -> None:
 
 def test_where_no_folder_takes_the_cache_the_code_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
-    assert fast._compiled(lambda x: x + 1)(2) == 3
+    assert jit.kernel(lambda x: x + 1)(2) == 3
 
 
 def child(code: str, **environment: str) -> str:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from bnnlib.errors import BnnError
 from bnnlib.packed import model as packed
+from bnnlib.packed.jit import Decorator, kernel
 from bnnlib.packed.model import PackedModel
 from bnnlib.packed.plan import lay_out
 from bnnlib.packed.reference import affine
@@ -36,8 +37,6 @@ BLOCK = 31
 SMALLEST_SLICE = 64
 LARGEST_SLICE = 256
 
-# Numba's own types of these do not follow what it makes of the functions.
-Decorator = Callable[[Callable[..., Any]], Any]
 operation: Decorator = intrinsic  # on vectors, in LLVM's terms
 helper: Decorator = numba.njit(inline="always")
 
@@ -187,17 +186,6 @@ def within(typing: Any, sums: Any, limits: Any, at: Any) -> Any:
     return types.uint32(lanes, limits, types.intp), generate
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile for the types of the first call, without the interpreter's lock; keep it on disk where that is possible.
-
-    Numba takes NUMBA_CACHE_DIR, else the package's __pycache__, else the user's cache.
-    """
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # none of them can be written
-        return numba.njit(nogil=True)(function)
-
-
 @helper
 def pack_plane(image: Any, threshold: Any, plane: Any, words: Any) -> None:
     """Fill a plane: the bits of ``plane.rows`` rows of ``plane.width`` pixels at every position of an image."""
@@ -270,7 +258,7 @@ def convolve(words: Any, layer: Any, starts: Any, offsets: Any, weights: Any, li
                 out[to + 3 * stride] |= b3 << LANES
 
 
-@_compiled
+@kernel
 def run(
     images: NDArray[np.uint8],
     threshold: int,
@@ -299,7 +287,7 @@ def run(
             store(found[n], group * LANES, m)
 
 
-@_compiled
+@kernel
 def run_block(
     maps: NDArray[np.uint32],
     number: int,

@@ -1,0 +1,120 @@
+"""The 1-bit blocks on bits and whole numbers against the same blocks in torch's own operators."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bnnlib import binary_blocks, models
+from bnnlib.models import ConvNet
+from bnnlib.params import Quantization
+
+Gradients = dict[str, Tensor]
+
+
+def network() -> ConvNet:
+    """Latent weights on both sides of the clip's bounds, batch norms of either sign."""
+    torch.manual_seed(3)
+    model = ConvNet(Quantization(bits=1))
+    with torch.no_grad():
+        for layer in model.layers():
+            layer.weight.mul_(2.5)
+            layer.norm.weight.normal_()
+            layer.norm.bias.normal_()
+    return model.train()
+
+
+def batch(n: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(n)
+    images = torch.randint(0, 256, (n, 28, 28), dtype=torch.uint8, generator=generator)
+    images[:, :, :9] = 0  # a margin, as real images have: all pixels of some patches are alike
+    return images, torch.randint(0, 10, (n,), generator=generator)
+
+
+def outcome(model: ConvNet, n: int, *, on_bits: bool) -> tuple[Tensor, Gradients, dict[str, Tensor]]:
+    """Logits, gradients and running statistics of one step."""
+    for layer in model.layers():
+        layer.norm.reset_running_stats()
+    for module in (model, *model.layers()):
+        module.compiled = on_bits
+    images, labels = batch(n)
+    logits = model(images)
+    model.zero_grad()
+    functional.cross_entropy(logits, labels).backward()
+    gradients = {name: part.grad.clone() for name, part in model.named_parameters() if part.grad is not None}
+    statistics = {name: part.clone() for name, part in model.named_buffers() if part.is_floating_point()}
+    return logits.detach(), gradients, statistics
+
+
+@pytest.mark.parametrize("n", [2, 33])
+def test_a_step_is_that_of_torch(n: int) -> None:
+    model = network()
+    logits, gradients, statistics = outcome(model, n, on_bits=True)
+    expected, expected_gradients, expected_statistics = outcome(model, n, on_bits=False)
+    assert (logits.shape, logits.dtype) == ((n, 10), torch.float32)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    assert gradients.keys() == expected_gradients.keys() == dict(model.named_parameters()).keys()
+    for name, gradient in gradients.items():
+        error = (gradient - expected_gradients[name]).norm() / expected_gradients[name].norm()
+        assert error < 2e-4, name
+    for name, numbers in statistics.items():
+        torch.testing.assert_close(numbers, expected_statistics[name], rtol=1e-4, atol=1e-5)
+
+
+def test_latent_weights_beyond_the_clip_get_no_gradient() -> None:
+    model = network()
+    _, gradients, _ = outcome(model, 4, on_bits=True)
+    for number, block in enumerate(model.layers()[:3]):
+        beyond = block.weight.detach().abs() > 1
+        assert 0 < int(beyond.sum()) < beyond.numel()
+        assert not gradients[f"blocks.{number}.weight"][beyond].any()
+
+
+def test_prediction_is_that_of_torch_bit_for_bit() -> None:
+    model = network()
+    model(batch(33)[0])  # moves the running statistics
+    published = models.publish(model, epoch=1)
+    images, _ = batch(50)
+    with torch.inference_mode():
+        fast, plain = (models.restore(published, compiled=choice)(images) for choice in (True, False))
+    assert torch.equal(fast, plain)
+    assert len(torch.unique(fast)) > 10
+
+
+def test_the_number_of_threads_has_no_say_in_the_sums() -> None:
+    model, threads = network(), torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            blocks = model.layers()[:3]
+            signs = binary_blocks.train(batch(10)[0], blocks)
+            found.append((signs, [block.norm.running_mean.clone() for block in blocks]))
+            for block in blocks:
+                block.norm.reset_running_stats()
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found[0][0], found[1][0])
+    assert all(map(torch.equal, found[0][1], found[1][1]))
+
+
+@pytest.mark.parametrize(
+    ("choices", "used"),
+    [({}, True), ({"surrogate": "approx"}, False), ({"channel_scale": True}, False), ({"bits": 2}, False)],
+)
+def test_which_networks_are_trained_on_bits(
+    choices: dict[str, object], used: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    real = binary_blocks.train
+    monkeypatch.setattr(binary_blocks, "train", lambda *arguments: calls.append(arguments) or real(*arguments))
+    ConvNet(Quantization.model_validate({"bits": 1, **choices})).train()(batch(2)[0])
+    assert bool(calls) is used
+
+
+def test_a_network_whose_gradients_are_wanted_has_them_in_evaluation_mode_too() -> None:
+    model = network().eval()
+    model(batch(4)[0]).sum().backward()
+    assert model.layers()[0].weight.grad is not None

@@ -1,0 +1,48 @@
+"""Sharing a batch among threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from bnnlib import threads
+
+
+@pytest.fixture(params=[1, 2, 3])
+def count(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("items", [1, 2, 7])
+def test_every_item_is_done_once(count: int, items: int) -> None:
+    parts: list[tuple[int, int, str]] = []
+    threads.share(lambda start, stop, word: parts.append((start, stop, word)), items, "given")
+    parts.sort()
+    assert [item for start, stop, _ in parts for item in range(start, stop)] == list(range(items))
+    assert len(parts) == min(count, items)
+    assert {word for _, _, word in parts} == {"given"}
+
+
+def test_parts_run_at_the_same_time() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    meeting = threading.Barrier(2, timeout=60)
+    try:
+        threads.share(lambda start, stop: meeting.wait(), 2)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_fault_of_any_part_is_raised(count: int) -> None:
+    def fail(start: int, stop: int) -> None:
+        if stop == 6:
+            raise ValueError("the last part")
+
+    with pytest.raises(ValueError, match="the last part"):
+        threads.share(fail, 6)
