@@ -1,8 +1,8 @@
-"""The generated parts of the README, the results and the speed: tables and figures, from reports/ alone."""
+"""The generated parts of the README - results, speed, speed of training: tables and figures, from reports/ alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,10 @@ RESULTS = Markers("<!-- results: written by `bnn readme` from reports/; edits ar
 SPEED = Markers(
     "<!-- speed: written by `bnn readme` from reports/benchmark.json; edits are lost -->", "<!-- end of speed -->"
 )
+TRAINING = Markers(
+    "<!-- training: written by `bnn readme` from reports/benchmark_training.json; edits are lost -->",
+    "<!-- end of training -->",
+)
 FIGURES = "figures"
 RATIOS = {
     "torch_fp32": "throughput, PyTorch float32",
@@ -36,8 +40,10 @@ class ReadmeError(BnnError):
 
 
 def page(text: str, reports: Path, name: str) -> str:
-    """The page as it should be: both parts written anew from the reports."""
-    return updated(updated(text, generate(reports), name), speed(reports), name, SPEED)
+    """The page as it should be: its parts written anew from the reports."""
+    for markers, write in ((RESULTS, generate), (SPEED, speed), (TRAINING, training)):
+        text = updated(text, write(reports), name, markers)
+    return text
 
 
 def updated(text: str, generated: str, name: str, markers: Markers = RESULTS) -> str:
@@ -69,15 +75,25 @@ def generate(reports: Path) -> str:
 
 def speed(reports: Path) -> str:
     """The benchmark as Markdown: machine, times, figure, ratios; without a record, how to make one."""
-    path = reports / "benchmark.json"
+    return _recorded(reports, "benchmark.json", "bnn benchmark --save", _speed)
+
+
+def training(reports: Path) -> str:
+    """The benchmark of the training as Markdown: machine, times, ratios; without a record, how to make one."""
+    return _recorded(reports, "benchmark_training.json", "bnn benchmark --training --save", _training)
+
+
+def _recorded(reports: Path, name: str, command: str, write: Callable[[Path, Mapping[str, Any]], str]) -> str:
+    """A part written from a record in the reports, or the command that makes this."""
+    path = reports / name
     if not path.exists():
-        return f"Nothing measured yet: `bnn benchmark --save` writes {reports.name}/{path.name}.\n"
+        return f"Nothing measured yet: `{command}` writes {reports.name}/{name}.\n"
     record = files.read_json(path)
     try:
-        return _speed(reports, record)
+        return write(reports, record)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ReadmeError(f"{path}: lacks what the page shows ({reason}); `bnn benchmark --save` writes it") from error
+        raise ReadmeError(f"{path}: lacks what the page shows ({reason}); `{command}` writes it") from error
 
 
 def _page(reports: Path, metrics: dict[str, Any], sizes: dict[str, Any], agreement: dict[str, Any]) -> str:
@@ -159,18 +175,23 @@ def _kernels(reports: Path, variants: list[str]) -> list[str]:
     return lines
 
 
-def _speed(reports: Path, record: Mapping[str, Any]) -> str:
+def _conditions(record: Mapping[str, Any]) -> str:
+    """The machine, what it was busy with, the versions, the date."""
     machine, versions = record["machine"], record["versions"]
     installed = ", ".join(f"{name} {version}" for name, version in versions.items() if version is not None)
-    isa = ", ".join(machine["isa"])
+    return (
+        f"{machine['processor']}, {machine['cores']} cores ({machine['architecture']}: {', '.join(machine['isa'])}), "
+        f"{machine['memory_gib']} GiB, load average {machine['load_average']} before; {installed}; {record['date']}."
+    )
+
+
+def _speed(reports: Path, record: Mapping[str, Any]) -> str:
     return "\n".join(
         [
-            f"{machine['processor']}, {machine['cores']} cores ({machine['architecture']}: {isa}), "
-            f"{machine['memory_gib']} GiB, load average {machine['load_average']} before; {installed}; "
-            f"{record['date']}. Microseconds an image from uint8 pixels to logits, all preparation included: medians "
-            f"of {record['effort']['rounds']} interleaved rounds, one thread unless the column says otherwise.",
+            f"{_conditions(record)} Microseconds an image from uint8 pixels to logits, all preparation included: "
+            f"medians of {record['effort']['rounds']} interleaved rounds, one thread unless the column says otherwise.",
             "",
-            *_times(record["contestants"], machine["cores"]),
+            *_times(record["contestants"], record["machine"]["cores"]),
             "",
             f"![Time an image of each contestant]({reports.name}/benchmark.png)",
             "",
@@ -235,3 +256,57 @@ def _where(record: Mapping[str, Any]) -> list[str]:
             "for the whole process."
         )
     return lines
+
+
+def _training(_reports: Path, record: Mapping[str, Any]) -> str:
+    plan, images, networks = record["plan"], record["images"], record["networks"]
+    threads = f"{record['threads']} thread{'s' if record['threads'] > 1 else ''}"
+    lines = [
+        f"{_conditions(record)} Both loops in one process, {threads} of torch, device {record['device']}. Seconds an "
+        f"epoch of {images['train']:,} images: medians of {plan['rounds']} interleaved turns of {plan['images']:,}. "
+        f"Seconds to the score: one training of each, until macro-F1 on {images['validation']:,} validation images is "
+        "there; the validation pass after each epoch counts on both sides.",
+        "",
+        "| network | loop | s an epoch | half of the turns | images/s | share of the matrix product's rate "
+        "| epochs to the score | s to the score |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for variant, network in networks.items():
+        lines += [f"| {variant} | {name} | {_loop(loop)} |" for name, loop in network["loops"].items()]
+    lines.append("")
+    lines += [f"- {variant}: {_gain(network)}" for variant, network in networks.items()]
+    lines.append(
+        f"- The matrix product is that of two float32 matrices of {record['matrix_product_side']:,} rows and columns, "
+        f"timed in the same turns; training takes {record['step_macs_per_image']:,} multiply-adds an image by the "
+        "plain formula, whatever a loop really does."
+    )
+    return "\n".join([*lines, ""])
+
+
+def _loop(loop: Mapping[str, Any]) -> str:
+    """The cells of one loop."""
+    seconds, race = loop["seconds_per_epoch"], loop["time_to_score"]
+    cells = [
+        f"{seconds['median']:.1f}",
+        f"{seconds['low']:.1f} to {seconds['high']:.1f}",
+        f"{loop['images_per_s']:,.0f}",
+        f"{loop['matrix_product_fraction']:.0%}",
+        f"{race['epochs']}" if race["reached"] else f"not within {race['epochs']}",
+        f"{race['seconds']:,.1f}" if race["reached"] else f"more than {race['seconds']:,.1f}",
+    ]
+    return " | ".join(cells)
+
+
+def _gain(network: Mapping[str, Any]) -> str:
+    """The ratios of one network, in a sentence."""
+    epoch, score, target = network["epoch_ratio"], network["score_ratio"], network["target"]
+    races = {name: loop["time_to_score"] for name, loop in network["loops"].items()}
+    if score["value"] is None:
+        sooner = f"ours does not reach macro-F1 {target} within {races['ours']['epochs']} epochs"
+    elif score["lower_bound"]:
+        missed = f"the reference does not reach it within {races['reference']['epochs']} epochs"
+        sooner = f"macro-F1 {target} more than {score['value']:.1f} times sooner, for {missed}"
+    else:
+        sooner = f"macro-F1 {target} {score['value']:.1f} times sooner"
+    quartiles = f"half of the turns: {epoch['low']:.1f} to {epoch['high']:.1f}"
+    return f"an epoch {epoch['median']:.1f} times quicker than the reference's ({quartiles}); {sooner}."

@@ -46,6 +46,8 @@ PURE = {
     "timing",
     "contestants",
     "onnx_peer",
+    "reference_loop",
+    "training_contest",
 }
 EDGES = {
     "files",
@@ -72,6 +74,7 @@ EDGES = {
     "contest",
     "child",
     "record",
+    "training_record",
     "packed_file",
 }
 HOMES = {
@@ -80,8 +83,8 @@ HOMES = {
     "typer": {"bnnlib/cli.py"} | {module for module in MODULES if module.startswith("stages/")},
     "requests": {"bnnlib/sources.py"},
     "pypi_simple": {"bnnlib/sources.py"},
-    "torchvision": {"bnnlib/sources.py"},
-    "PIL": {"bnnlib/images.py"},
+    "torchvision": {"bnnlib/sources.py", "bnnlib/benchmark/reference_loop.py"},
+    "PIL": {"bnnlib/images.py", "bnnlib/benchmark/reference_loop.py"},
     "numba": {"bnnlib/packed/fast.py"},
     "joblib": {"bnnlib/sweep_engine.py"},
     "dask": set(),  # joblib drives it
