@@ -27,7 +27,7 @@ def bnn(bnn: Bnn) -> Bnn:
     Path("reports/sizes.json").write_text(json.dumps(sizes))
     write_agreement()
     Path("README.md").write_text(
-        f"# Title\n{readme.RESULTS.begin}\n{readme.RESULTS.end}\n{readme.SPEED.begin}\n{readme.SPEED.end}\nend\n"
+        "".join(f"{part.begin}\n{part.end}\n" for part in (readme.RESULTS, readme.SPEED, readme.TRAINING))
     )
 
     return bnn

@@ -108,7 +108,9 @@ def table(record: Mapping[str, Any]) -> str:
     for variant, each in record["networks"].items():
         for name, loop in each["loops"].items():
             rows.append([f"{variant}, {name}", *_cells(loop, each["target"])])
-        ratios.append(f"{variant}: an epoch {each['epoch_ratio']['median']:.1f} times, the score {_sooner(each)}")
+        ratios.append(
+            f"{variant}: an epoch {each['epoch_ratio']['median']:.1f} times quicker, the score {_sooner(each)}"
+        )
     return "\n".join([*aligned(rows), "", *ratios])
 
 
