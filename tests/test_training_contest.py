@@ -23,6 +23,7 @@ class World:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.begun: dict[str, int] = {}
         self.done: list[str] = []
 
     def scores(self, seconds: float, *macro_f1: float) -> Iterator[Scores]:
@@ -32,6 +33,7 @@ class World:
 
     def blocks(self, name: str, seconds: float) -> Callable[[int], Iterator[None]]:
         def begin(count: int) -> Iterator[None]:
+            self.begun[name] = count
             for _ in range(count):
                 self.now += seconds
                 self.done.append(name)
@@ -70,7 +72,8 @@ def test_turns_are_timed_by_the_image_and_every_block_is_used() -> None:
         Key("b", 2, 1_000): [2_000.0] * 3,
         Key(PRODUCT, 2, 1): [250_000.0] * 3,
     }
-    assert world.done.count("a") == world.done.count("b") == 2 + 2 * 3  # warm-up, then two for each round
+    assert world.begun == {name: world.done.count(name) for name in "ab"}
+    assert world.done.count("a") == 2 + 2 * 3  # warm-up, then two for each round
 
 
 def test_multiply_adds_of_a_step_by_hand() -> None:
