@@ -9,8 +9,8 @@ export PATH := $(abspath $(BIN)):$(PATH)
 repro: $(VENV)/.ready ## rebuild the study: data, both networks, results, figures, README
 	dvc repro
 
-test: $(VENV)/.ready ## run all tests
-	python -m pytest
+test: $(VENV)/.ready ## run all tests, on two cores
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.ready ## style, types, the graph, the gate, the README
 	ruff check .

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -192,12 +193,33 @@ def summary(
 
 @app.command()
 def benchmark(
-    rounds: Annotated[int, typer.Option(min=1, help="How often each contestant has its turn.")] = 15,
+    training: Annotated[
+        bool, typer.Option("--training", help="Time the training instead, beside the loop that the study started from.")
+    ] = False,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, help="How often each contestant has its turn.", show_default="15; --training: 7"),
+    ] = None,
     images: Annotated[
-        int, typer.Option(min=1, help="Validation images to predict before the timing; no batch is larger.")
-    ] = 1024,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Validation images to predict before the timing; no batch is larger. --training: images of a turn.",
+            show_default="1024; --training: 4800",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="--training: epochs in which our loop is to reach the score.", show_default="6"),
+    ] = None,
+    epochs_at_most: Annotated[
+        int | None, typer.Option(min=1, help="--training: epochs after which the other gives up.", show_default="60")
+    ] = None,
     save: Annotated[
-        bool, typer.Option("--save", help="Write benchmark.json and benchmark.png to the reports.")
+        bool,
+        typer.Option(
+            "--save", help="Write benchmark.json and benchmark.png to the reports; --training: benchmark_training.json."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
     reports: Reports = REPORTS,
@@ -205,24 +227,61 @@ def benchmark(
         Path, typer.Option(help="The folder with full.safetensors and binary.bnn.", show_default="models")
     ] = MODEL.parent,
     data: Annotated[Path, typer.Option(help="The folder with train.npz and validation.npz.")] = Path("data/processed"),
+    params_yaml: Annotated[Path, typer.Option(help="--training: the recipes.")] = Path("params.yaml"),
 ) -> None:
     """Time the packed network beside torch and onnxruntime, on an otherwise idle machine: minutes, all cores.
 
-    What is not installed is left out with a warning: pip install -e '.[peers]'.
+    What is not installed is left out with a warning: pip install -e '.[peers]'. With --training, which takes one to two
+    hours: seconds of an epoch, and of a training until it has the score of the loop that the study started from.
     """
-    import datetime
+    date = datetime.datetime.now(tz=datetime.UTC).date()
+    given = {"rounds": rounds, "images": images, "epochs": epochs, "epochs_at_most": epochs_at_most}
+    effort = {name: value for name, value in given.items() if value is not None}
+    if training:
+        result, text = _benchmark_training(data, params_yaml, effort, date, reports if save else None)
+    elif effort.keys() & {"epochs", "epochs_at_most"}:
+        raise typer.BadParameter("--epochs and --epochs-at-most go with --training alone")
+    else:
+        result, text = _benchmark_prediction(networks, data, effort, date, reports if save else None)
+    typer.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else text)
 
+
+def _benchmark_prediction(
+    networks: Path, data: Path, effort: dict[str, int], date: datetime.date, reports: Path | None
+) -> tuple[dict[str, Any], str]:
+    """The record and its table, saved where reports are given."""
     from bnnlib import files, plots
     from bnnlib.benchmark import record
     from bnnlib.benchmark.timing import Effort
 
-    effort = Effort(rounds)
-    found = record.run(networks, data, images, effort, lambda line: typer.echo(line, err=True))
-    result = record.to_json(found, effort, datetime.datetime.now(tz=datetime.UTC).date())
-    if save:
+    images = effort.pop("images", record.IMAGES)
+    rounds = Effort(**effort)
+    found = record.run(networks, data, images, rounds, _tell)
+    result = record.to_json(found, rounds, date)
+    if reports is not None:
         files.write_json(reports / "benchmark.json", result)
         files.write_bytes(reports / "benchmark.png", plots.png(plots.benchmark(result)))
-    typer.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else record.table(result))
+    return result, record.table(result)
+
+
+def _benchmark_training(
+    data: Path, params_yaml: Path, effort: dict[str, int], date: datetime.date, reports: Path | None
+) -> tuple[dict[str, Any], str]:
+    """The same of the training."""
+    from bnnlib import files, params
+    from bnnlib.benchmark import training_record
+    from bnnlib.benchmark.training_contest import Plan
+
+    plan = Plan(**effort)
+    found = training_record.run(data, params.load(params_yaml), plan, _tell)
+    result = training_record.to_json(found, plan, date)
+    if reports is not None:
+        files.write_json(reports / "benchmark_training.json", result)
+    return result, training_record.table(result)
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def main() -> None:

@@ -456,8 +456,8 @@ def tabulate_rows(
     """Sums of the first block's gradients by the nine pixels they met: all that the weights' gradient needs.
 
     Pixels are bits, so that one row of a patch is one of 512 patterns. rows: (n, 28); g, dots, slope: see
-    `gradient_to_spectrum`, channels in one dimension; table: (parts, row of the kernel, pattern, channels). A part holds
-    an equal share of the images, and ``start`` and ``stop`` are parts.
+    `gradient_to_spectrum`, channels in one dimension; table: (parts, row of the kernel, pattern, channels). A part
+    holds an equal share of the images, and ``start`` and ``stop`` are parts.
     """
     parts, images, channels = table.shape[0], g.shape[0], g.shape[3]
     gradient = np.empty(channels, np.float32)

@@ -1,7 +1,8 @@
-"""The generated parts of the README, results, evidence and speed: tables and figures, from reports/ alone."""
+"""The generated parts of the README - results, evidence, speeds - from reports/ alone."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,10 @@ EVIDENCE = Markers(
 SPEED = Markers(
     "<!-- speed: written by `bnn readme` from reports/benchmark.json; edits are lost -->", "<!-- end of speed -->"
 )
+TRAINING = Markers(
+    "<!-- training: written by `bnn readme` from reports/benchmark_training.json; edits are lost -->",
+    "<!-- end of training -->",
+)
 FIGURES = "figures"
 
 
@@ -33,7 +38,12 @@ class ReadmeError(BnnError):
 
 def page(text: str, reports: Path, name: str, data: DataName) -> str:
     """The page as it should be: all parts written anew from the reports on a data set."""
-    parts = ((generate(reports), RESULTS), (evidence(reports, data), EVIDENCE), (speed(reports), SPEED))
+    parts = (
+        (generate(reports), RESULTS),
+        (evidence(reports, data), EVIDENCE),
+        (speed(reports), SPEED),
+        (training(reports), TRAINING),
+    )
     for generated, markers in parts:
         text = updated(text, generated, name, markers)
     return text
@@ -82,15 +92,30 @@ def evidence(reports: Path, data: DataName) -> str:
 
 def speed(reports: Path) -> str:
     """The benchmark as Markdown: machine, times, figure, ratios; without a record, how to make one."""
-    path = reports / "benchmark.json"
+    figure = f"{reports.name}/benchmark.png"
+    return _recorded(
+        reports, "benchmark.json", "bnn benchmark --save", lambda record: readme_speed.markdown(record, figure)
+    )
+
+
+def training(reports: Path) -> str:
+    """The benchmark of the training as Markdown: machine, times, ratios; without a record, how to make one."""
+    return _recorded(
+        reports, "benchmark_training.json", "bnn benchmark --training --save", readme_speed.training_markdown
+    )
+
+
+def _recorded(reports: Path, name: str, command: str, write: Callable[[Mapping[str, Any]], str]) -> str:
+    """A part written from a record in the reports, or the command that makes this."""
+    path = reports / name
     if not path.exists():
-        return f"Nothing measured yet: `bnn benchmark --save` writes {reports.name}/{path.name}.\n"
+        return f"Nothing measured yet: `{command}` writes {reports.name}/{name}.\n"
     record = files.read_json(path)
     try:
-        return readme_speed.markdown(record, f"{reports.name}/benchmark.png")
+        return write(record)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ReadmeError(f"{path}: lacks what the page shows ({reason}); `bnn benchmark --save` writes it") from error
+        raise ReadmeError(f"{path}: lacks what the page shows ({reason}); `{command}` writes it") from error
 
 
 def _page(reports: Path, metrics: dict[str, Any], sizes: dict[str, Any], agreement: dict[str, Any]) -> str:

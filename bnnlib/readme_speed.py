@@ -1,4 +1,4 @@
-"""The speed as Markdown, from a record of the benchmark."""
+"""The speeds as Markdown, from the records of both benchmarks."""
 
 from __future__ import annotations
 
@@ -16,17 +16,12 @@ RATIOS = {
 
 def markdown(record: Mapping[str, Any], figure: str) -> str:
     """Machine, times, figure, ratios of reports/benchmark.json; ``figure``: the link to its picture."""
-    machine, versions = record["machine"], record["versions"]
-    installed = ", ".join(f"{name} {version}" for name, version in versions.items() if version is not None)
-    isa = ", ".join(machine["isa"])
     return "\n".join(
         [
-            f"{machine['processor']}, {machine['cores']} cores ({machine['architecture']}: {isa}), "
-            f"{machine['memory_gib']} GiB, load average {machine['load_average']} before; {installed}; "
-            f"{record['date']}. Microseconds an image from uint8 pixels to logits, all preparation included: medians "
-            f"of {record['effort']['rounds']} interleaved rounds, one thread unless the column says otherwise.",
+            f"{_conditions(record)} Microseconds an image from uint8 pixels to logits, all preparation included: "
+            f"medians of {record['effort']['rounds']} interleaved rounds, one thread unless the column says otherwise.",
             "",
-            *_times(record["contestants"], machine["cores"]),
+            *_times(record["contestants"], record["machine"]["cores"]),
             "",
             f"![Time an image of each contestant]({figure})",
             "",
@@ -35,6 +30,42 @@ def markdown(record: Mapping[str, Any], figure: str) -> str:
             *_where(record),
             "",
         ]
+    )
+
+
+def training_markdown(record: Mapping[str, Any]) -> str:
+    """Machine, times and ratios of reports/benchmark_training.json."""
+    plan, images, networks = record["plan"], record["images"], record["networks"]
+    threads = f"{record['threads']} thread{'s' if record['threads'] > 1 else ''}"
+    lines = [
+        f"{_conditions(record)} Both loops in one process, {threads} of torch, device {record['device']}. Seconds an "
+        f"epoch of {images['train']:,} images: medians of {plan['rounds']} interleaved turns of {plan['images']:,}. "
+        f"Seconds to the score: one training of each, until macro-F1 on {images['validation']:,} validation images is "
+        "there; the validation pass after each epoch counts on both sides.",
+        "",
+        "| network | loop | s an epoch | half of the turns | images/s | share of the matrix product's rate "
+        "| epochs to the score | s to the score |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for variant, network in networks.items():
+        lines += [f"| {variant} | {name} | {_loop(loop)} |" for name, loop in network["loops"].items()]
+    lines.append("")
+    lines += [f"- {variant}: {_gain(network)}" for variant, network in networks.items()]
+    lines.append(
+        f"- The matrix product is that of two float32 matrices of {record['matrix_product_side']:,} rows and columns, "
+        f"timed in the same turns; training takes {record['step_macs_per_image']:,} multiply-adds an image by the "
+        "plain formula, whatever a loop really does."
+    )
+    return "\n".join([*lines, ""])
+
+
+def _conditions(record: Mapping[str, Any]) -> str:
+    """The machine, what it was busy with, the versions, the date."""
+    machine, versions = record["machine"], record["versions"]
+    installed = ", ".join(f"{name} {version}" for name, version in versions.items() if version is not None)
+    return (
+        f"{machine['processor']}, {machine['cores']} cores ({machine['architecture']}: {', '.join(machine['isa'])}), "
+        f"{machine['memory_gib']} GiB, load average {machine['load_average']} before; {installed}; {record['date']}."
     )
 
 
@@ -91,3 +122,32 @@ def _where(record: Mapping[str, Any]) -> list[str]:
             "for the whole process."
         )
     return lines
+
+
+def _loop(loop: Mapping[str, Any]) -> str:
+    """The cells of one loop."""
+    seconds, race = loop["seconds_per_epoch"], loop["time_to_score"]
+    cells = [
+        f"{seconds['median']:.1f}",
+        f"{seconds['low']:.1f} to {seconds['high']:.1f}",
+        f"{loop['images_per_s']:,.0f}",
+        f"{loop['matrix_product_fraction']:.0%}",
+        f"{race['epochs']}" if race["reached"] else f"not within {race['epochs']}",
+        f"{race['seconds']:,.1f}" if race["reached"] else f"more than {race['seconds']:,.1f}",
+    ]
+    return " | ".join(cells)
+
+
+def _gain(network: Mapping[str, Any]) -> str:
+    """The ratios of one network, in a sentence."""
+    epoch, score, target = network["epoch_ratio"], network["score_ratio"], network["target"]
+    races = {name: loop["time_to_score"] for name, loop in network["loops"].items()}
+    if score["value"] is None:
+        sooner = f"ours does not reach macro-F1 {target} within {races['ours']['epochs']} epochs"
+    elif score["lower_bound"]:
+        missed = f"the reference does not reach it within {races['reference']['epochs']} epochs"
+        sooner = f"macro-F1 {target} more than {score['value']:.1f} times sooner, for {missed}"
+    else:
+        sooner = f"macro-F1 {target} {score['value']:.1f} times sooner"
+    quartiles = f"half of the turns: {epoch['low']:.1f} to {epoch['high']:.1f}"
+    return f"an epoch {epoch['median']:.1f} times quicker than the reference's ({quartiles}); {sooner}."

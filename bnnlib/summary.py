@@ -68,7 +68,7 @@ class Summary:
 
 def summarize(model: str, published: Published, packed_file: bytes | None) -> Summary:
     """Sum up a published network under a name. ``packed_file``: its packed form, None for one wider than one bit."""
-    network = models.restore(published)
+    network = models.restore(published, compiled=False)
     shapes = _output_shapes(network)
     layers = tuple(_layer(name, published, shapes[name]) for name in shapes)
     binary, other = sum(layer.binary_weights for layer in layers), sum(layer.other_weights for layer in layers)
@@ -121,7 +121,7 @@ def _output_shapes(network: ConvNet) -> dict[str, tuple[int, int, int]]:
 
     def watch(name: str, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
         def note(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            height, width, channels, _ = output.shape  # (height, width, channels, n)
+            _, height, width, channels = output.shape
             shapes[name] = (channels, height, width)
 
         return layer.register_forward_hook(note)

@@ -11,19 +11,34 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from bnnlib import cli, files, mnist, sources
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_configure() -> None:
+    """Before torch is imported: let its threads sleep while they wait, here and in all processes that tests start.
+
+    By default they spin, which several processes on few cores pay for with most of their time. No result changes.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest comes first, so that the others fill the time beside it where there are workers."""
+    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+
+
 @pytest.fixture(scope="session")
 def raw_dir(pytestconfig: pytest.Config) -> Path:
-    """The real MNIST files: those of data/raw, else fetched once into pytest's cache."""
+    """The real MNIST files: those of data/raw, else fetched once into pytest's cache, by one worker at a time."""
     manifest = sources.read_manifest(ROOT / "data/mnist.sha256")
     kept = pytestconfig.cache.mkdir("mnist")
-    for name, content in sources.fetch(manifest, _nearest_first(kept)).items():
-        files.write_bytes(kept / name, content)
+    with FileLock(kept / ".lock"):
+        for name, content in sources.fetch(manifest, _nearest_first(kept)).items():
+            files.write_bytes(kept / name, content)
     return kept
 
 

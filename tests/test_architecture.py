@@ -53,6 +53,8 @@ PURE = {
     "timing",
     "contestants",
     "onnx_peer",
+    "reference_loop",
+    "training_contest",
 }
 EDGES = {
     "files",
@@ -82,6 +84,7 @@ EDGES = {
     "contest",
     "child",
     "record",
+    "training_record",
     "packed_file",
 }
 HOMES = {
@@ -90,8 +93,8 @@ HOMES = {
     "typer": {"bnnlib/cli.py"} | {module for module in MODULES if module.startswith("stages/")},
     "requests": {"bnnlib/sources.py"},
     "pypi_simple": {"bnnlib/sources.py"},
-    "torchvision": {"bnnlib/sources.py"},
-    "PIL": {"bnnlib/images.py"},
+    "torchvision": {"bnnlib/sources.py", "bnnlib/benchmark/reference_loop.py"},
+    "PIL": {"bnnlib/images.py", "bnnlib/benchmark/reference_loop.py"},
     "numba": {"bnnlib/packed/jit.py", "bnnlib/packed/fast.py", "bnnlib/compiled.py"},
     "joblib": {"bnnlib/sweep_engine.py"},
     "dask": set(),  # joblib drives it

@@ -27,8 +27,8 @@ def bnn(bnn: Bnn) -> Bnn:
     Path("reports/sizes.json").write_text(json.dumps(sizes))
     write_agreement()
     Path("reports/predictions.csv").write_text("label,full,binary\n7,7,1\n")
-    markers = [line for part in (readme.RESULTS, readme.EVIDENCE, readme.SPEED) for line in part]
-    Path("README.md").write_text("\n".join(["# Title", *markers, "end", ""]))
+    parts = (readme.RESULTS, readme.EVIDENCE, readme.SPEED, readme.TRAINING)
+    Path("README.md").write_text("".join(f"{part.begin}\n{part.end}\n" for part in parts))
     return bnn
 
 

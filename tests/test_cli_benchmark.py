@@ -1,18 +1,20 @@
-"""`bnn benchmark`, once with the smallest sizes."""
+"""`bnn benchmark`, of the prediction and of the training, once each with the smallest sizes."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import networks
 import numpy as np
 import peers
 import pytest
-from conftest import Bnn
+import torch
+from conftest import ROOT, Bnn
 
 from bnnlib import files, mnist
-from bnnlib.benchmark import contestants
+from bnnlib.benchmark import contestants, training_contest
 
 
 @pytest.fixture
@@ -49,7 +51,55 @@ def test_all_that_there_is(bnn: Bnn, data: Path, monkeypatch: pytest.MonkeyPatch
     assert str(data) not in output
 
 
-@pytest.mark.parametrize("option", [("--rounds", "0"), ("--images", "0")])
+@pytest.fixture
+def unchanged_torch() -> Iterator[None]:
+    """What `runtime.configure` sets in the process is as before when the test is done."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("unchanged_torch")
+def test_the_training(bnn: Bnn, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.getloadavg", lambda: (1.5, 0.0, 0.0))
+    monkeypatch.setattr(training_contest, "PRODUCT_SIDE", 64)
+    text = (ROOT / "params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("threads: 2", "threads: 1"))
+    code, output, errors = bnn(
+        *("benchmark", "--training", "--rounds", "1", "--images", "40", "--epochs", "2", "--epochs-at-most", "1"),
+        *("--data", str(data), "--json", "--save", "--reports", "out"),
+    )
+    assert code == 0, errors
+    found = json.loads(output)
+    assert files.read_json(Path("out/benchmark_training.json")) == found
+    assert list(Path("out").iterdir()) == [Path("out/benchmark_training.json")]
+    assert "warning: load average 1.5: other programs run too" in errors
+    assert "full: 1 rounds of 40 images" in errors
+    assert "binary, reference: epoch 1/1, validation macro-F1 0." in errors
+    assert (found["images"], found["plan"]["images"]) == ({"train": 100, "validation": 100}, 40)
+    assert found["threads"] == 1
+    for network in found["networks"].values():
+        assert network["epoch_ratio"]["median"] > 0
+        for name, epochs in (("ours", 2), ("reference", 1)):
+            loop = network["loops"][name]
+            assert loop["seconds_per_epoch"]["median"] > 0
+            assert loop["time_to_score"]["reached"] is False  # nobody learns it from a hundred images
+            assert loop["time_to_score"]["epochs"] == len(loop["time_to_score"]["macro_f1"]) == epochs
+        assert network["score_ratio"]["value"] is None
+    assert str(data) not in output
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--epochs-at-most"])
+def test_options_of_the_training_alone(option: str, bnn: Bnn) -> None:
+    code, _, errors = bnn("benchmark", option, "1")
+    assert code == 2
+    assert "go with --training alone" in " ".join(errors.split())
+
+
+@pytest.mark.parametrize("option", [("--rounds", "0"), ("--images", "0"), ("--epochs", "0"), ("--epochs-at-most", "0")])
 def test_nothing_to_measure_is_a_usage_error(option: tuple[str, str], bnn: Bnn) -> None:
     assert bnn("benchmark", *option)[0] == 2
 

@@ -10,9 +10,10 @@ from typing import Any
 import benchmarks
 import pytest
 import sweeps
+import trainings
 
 from bnnlib import readme
-from bnnlib.readme import EVIDENCE, RESULTS, SPEED, ReadmeError
+from bnnlib.readme import EVIDENCE, RESULTS, SPEED, TRAINING, ReadmeError
 
 BEGIN, END = RESULTS
 
@@ -171,15 +172,63 @@ def test_a_record_that_lacks_something(tmp_path: Path) -> None:
         readme.speed(reports)
 
 
+def trained_in(reports: Path, record: dict[str, Any]) -> None:
+    """Write a record of the training."""
+    (reports / "benchmark_training.json").write_text(json.dumps(record))
+
+
+def test_without_a_record_the_part_on_training_says_how_to_make_one(tmp_path: Path) -> None:
+    assert readme.training(reports_in(tmp_path)) == (
+        "Nothing measured yet: `bnn benchmark --training --save` writes reports/benchmark_training.json.\n"
+    )
+
+
+def test_the_speed_of_training_is_that_of_the_record(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    trained_in(reports, trainings.as_json())
+    text = readme.training(reports)
+    assert "A Processor, 2 cores (x86_64: avx2, avx512f), 16.0 GiB, load average 0.1 before; " in text
+    assert "2 threads of torch, device cpu. Seconds an epoch of 48,000 images: medians of 3 interleaved turns" in text
+    lines = text.splitlines()
+    assert "| full | ours | 9.6 | 7.2 to 14.4 | 5,000 | 102% | 2 | 20.0 |" in lines
+    assert "| full | reference | 48.0 | 48.0 to 48.0 | 1,000 | 20% | 3 | 350.0 |" in lines
+    assert "| binary | reference | 48.0 | 48.0 to 48.0 | 1,000 | 20% | not within 9 | more than 500.0 |" in lines
+    quicker = "an epoch 5.0 times quicker than the reference's (half of the turns: 3.8 to 7.5)"
+    assert f"- full: {quicker}; macro-F1 0.991 17.5 times sooner." in lines
+    never = "for the reference does not reach it within 9 epochs"
+    assert f"- binary: {quicker}; macro-F1 0.978 more than 25.0 times sooner, {never}." in lines
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
+
+
+def test_a_score_that_our_training_does_not_reach(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    trained_in(reports, trainings.as_json(trainings.found_that_fell_short()))
+    text = readme.training(reports)
+    assert "| full | ours | 9.6 | 7.2 to 14.4 | 5,000 | 102% | not within 4 | more than 40.0 |" in text
+    assert "; ours does not reach macro-F1 0.991 within 4 epochs.\n" in text
+
+
+def test_a_record_of_the_training_that_lacks_something(tmp_path: Path) -> None:
+    reports = reports_in(tmp_path)
+    trained_in(reports, {**trainings.as_json(), "networks": {"full": {}}})
+    message = (
+        r"benchmark_training.json: lacks what the page shows \(KeyError: 'loops'\); `bnn benchmark --training --save`"
+    )
+    with pytest.raises(ReadmeError, match=message):
+        readme.training(reports)
+
+
 def test_the_page_holds_all_parts_and_nothing_else_changes(tmp_path: Path) -> None:
     reports = reports_in(tmp_path)
     record_in(reports)
-    text = f"a\n{BEGIN}\nold\n{END}\nb\n{EVIDENCE.begin}\n{EVIDENCE.end}\nc\n{SPEED.begin}\n{SPEED.end}\nd\n"
+    markers = (EVIDENCE, SPEED, TRAINING)
+    text = f"a\n{BEGIN}\nold\n{END}\nb\n" + "c\n".join(f"{each.begin}\n{each.end}\n" for each in markers)
     found = readme.page(text, reports, "page", "mnist")
     assert found == (
         f"a\n{BEGIN}\n\n{readme.generate(reports)}\n{END}\nb\n"
         f"{EVIDENCE.begin}\n\n{readme.evidence(reports, 'mnist')}\n{EVIDENCE.end}\nc\n"
-        f"{SPEED.begin}\n\n{readme.speed(reports)}\n{SPEED.end}\nd\n"
+        f"{SPEED.begin}\n\n{readme.speed(reports)}\n{SPEED.end}\nc\n"
+        f"{TRAINING.begin}\n\n{readme.training(reports)}\n{TRAINING.end}\n"
     )
     assert readme.page(found, reports, "page", "mnist") == found
     with pytest.raises(ReadmeError, match=re.escape(f"page: the marker {EVIDENCE.begin} stands there 0 times")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,6 @@ import psutil
 CPUINFO = Path("/proc/cpuinfo")
 # As Linux names them: those that one of the contestants looks for.
 FLAGS = ("popcnt", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx512_vpopcntdq", "avx512_bitalg", "asimd", "sve")
-PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "numba", "llvmlite", "numkong")
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def parse_cpuinfo(text: str) -> tuple[str, list[str]]:
     return name[1].strip() if name else "", [flag for flag in FLAGS if flag in words]
 
 
-def versions() -> dict[str, str | None]:
-    """Python and the packages that matter; None for one that is not installed."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+def versions(packages: Sequence[str]) -> dict[str, str | None]:
+    """Python and these packages; None for one that is not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
 
 
 def _version(package: str) -> str | None:

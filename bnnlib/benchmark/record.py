@@ -15,7 +15,9 @@ from bnnlib.benchmark.timing import Effort, Key, Times
 from bnnlib.packed import model as packed
 from bnnlib.summary import aligned
 
+PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "numba", "llvmlite", "numkong")
 ISA = "AVX2"  # what `child.MASK` leaves
+IMAGES = 1024  # of validation, unless another number is asked for
 BUSY = 0.5  # load average from which on a measurement is disturbed
 DIGITS = 3  # behind the point, of microseconds and ratios
 ONE_CORE = "this process may use one core only"
@@ -114,7 +116,7 @@ def to_json(found: Found, effort: Effort, date: datetime.date) -> dict[str, Any]
     return {
         "date": date.isoformat(),
         "machine": asdict(found.machine),
-        "versions": machine.versions(),
+        "versions": machine.versions(PACKAGES),
         "effort": asdict(effort),
         "ratios": _values(all_ratios),
         "ratio_details": _details(all_ratios),

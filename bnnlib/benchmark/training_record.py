@@ -1,0 +1,192 @@
+"""The record of one run of the training benchmark: epochs timed, races to a score, ratios. As JSON and as text."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bnnlib import files, runtime
+from bnnlib.benchmark import machine, reference_loop, timing, training_contest
+from bnnlib.benchmark.machine import Machine
+from bnnlib.benchmark.record import BUSY, DIGITS
+from bnnlib.benchmark.timing import MICROSECONDS, Key, Spread, Times
+from bnnlib.benchmark.training_contest import OURS, PRODUCT, PRODUCT_SIDE, REFERENCE, Plan, Race
+from bnnlib.errors import BnnError
+from bnnlib.params import Params, Training, Variant
+from bnnlib.summary import aligned
+
+TARGETS: dict[Variant, float] = {"full": 0.991, "binary": 0.978}  # macro-F1 that the reference reports
+PACKAGES = ("numpy", "torch", "torchvision", "pillow", "numba")
+WHAT = {
+    OURS: "bnnlib.training.fit by the recipe of params.yaml, its learning-rate schedule as long as epochs_planned",
+    REFERENCE: "a DataLoader without workers over PIL images with ToTensor and Normalize, Adam with "
+    f"{reference_loop.LEARNING_RATE}, batches of {reference_loop.BATCH}, plain torch layers; no early stopping",
+}
+NOTE = (
+    "seconds_per_epoch: medians and quartiles of interleaved blocks of training, scaled to all training images, with "
+    "a validation pass too short to matter; time_to_score: one training of each, validation passes counted on both "
+    "sides; both loops run in one process, warmed up, on the same threads"
+)
+
+
+class TrainingBenchmarkError(BnnError):
+    """params.yaml asks for another training than the one that the reference's scores are of."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What was measured of one network: ``times`` of both loops and of the matrix product, ``races`` by loop."""
+
+    cfg: Training
+    times: Times
+    races: Mapping[str, Race]
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that was measured in one run."""
+
+    machine: Machine
+    train_images: int
+    validation_images: int
+    networks: Mapping[Variant, Network]
+
+
+def run(data: Path, cfg: Params, plan: Plan, tell: Callable[[str], object]) -> Found:
+    """Measure both networks; ``tell`` hears what is being done. ``data`` holds train.npz and validation.npz."""
+    trainings = _trainings(cfg)
+    train, validation = (files.read_split(data / f"{name}.npz") for name in ("train", "validation"))
+    here = machine.describe()
+    if here.load_average > BUSY:
+        tell(f"warning: load average {here.load_average}: other programs run too, and the times will show it")
+    runtime.seed(cfg.seed)
+    runtime.configure(cfg.runtime.threads, cfg.runtime.device)
+    product = training_contest.matrix_product(cfg.runtime.device)
+    images = min(plan.images, len(train.labels))
+    networks = {}
+    for variant, each in trainings.items():
+        tell(f"{variant}: {plan.rounds} rounds of {images:,} images")
+        loops = training_contest.loops(each)
+        blocks = {name: training_contest.blocks(loop, train, validation, images) for name, loop in loops.items()}
+        times = training_contest.speed(blocks, product, images, cfg.runtime.threads, plan.rounds)
+        races = {}
+        for name, epochs in ((OURS, plan.epochs), (REFERENCE, plan.epochs_at_most)):
+            scores = loops[name](train, validation, epochs)
+            say = _prefixed(f"{variant}, {name}: ", tell)
+            races[name] = training_contest.race(scores, TARGETS[variant], epochs, say)
+        networks[variant] = Network(each, times, races)
+    return Found(here, len(train.labels), len(validation.labels), networks)
+
+
+def to_json(found: Found, plan: Plan, date: datetime.date) -> dict[str, Any]:
+    """The record, of values that JSON knows."""
+    some = next(iter(found.networks.values())).cfg
+    return {
+        "date": date.isoformat(),
+        "machine": asdict(found.machine),
+        "versions": machine.versions(PACKAGES),
+        "device": some.runtime.device,
+        "threads": some.runtime.threads,
+        "seed": some.seed,
+        "images": {"train": found.train_images, "validation": found.validation_images},
+        "plan": asdict(plan),
+        "step_macs_per_image": training_contest.step_macs(),
+        "matrix_product_side": PRODUCT_SIDE,
+        "loops": WHAT,
+        "note": NOTE,
+        "networks": {variant: _network(variant, each, found) for variant, each in found.networks.items()},
+    }
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """The record as text: a row for each loop of each network, then the ratios."""
+    heads = ["", "s an epoch", "images/s", "of the product's rate", "macro-F1", "in epochs", "in seconds"]
+    rows, ratios = [heads], []
+    for variant, each in record["networks"].items():
+        for name, loop in each["loops"].items():
+            rows.append([f"{variant}, {name}", *_cells(loop, each["target"])])
+        ratios.append(
+            f"{variant}: an epoch {each['epoch_ratio']['median']:.1f} times quicker, the score {_sooner(each)}"
+        )
+    return "\n".join([*aligned(rows), "", *ratios])
+
+
+def _trainings(cfg: Params) -> dict[Variant, Training]:
+    """Those of both networks, if they are what the reference's scores are of."""
+    for name, value, wanted in (("data.name", cfg.data.name, "mnist"), ("model.bits", cfg.model.bits, 1)):
+        if value != wanted:
+            raise TrainingBenchmarkError(f"{name}: {value}, but the reference's scores are of {wanted}; set it to that")
+    return {variant: cfg.training(variant) for variant in TARGETS}
+
+
+def _prefixed(prefix: str, tell: Callable[[str], object]) -> Callable[[str], object]:
+    return lambda line: tell(f"{prefix}{line}")
+
+
+def _network(variant: Variant, network: Network, found: Found) -> dict[str, Any]:
+    keys = {key.name: key for key in network.times}
+    epochs = timing.ratio(network.times[keys[REFERENCE]], network.times[keys[OURS]])
+    product = timing.spread(network.times[keys[PRODUCT]])
+    rate = PRODUCT_SIDE**3 * MICROSECONDS / product.median  # multiply-adds a second
+    return {
+        "bits": network.cfg.bits,
+        "batch_size": {OURS: network.cfg.train.batch_size, REFERENCE: reference_loop.BATCH},
+        "target": TARGETS[variant],
+        "matrix_product_gmacs_per_s": round(rate / 1e9, DIGITS),
+        "loops": {name: _loop(network, keys[name], rate, found.train_images) for name in (OURS, REFERENCE)},
+        "epoch_ratio": _rounded(epochs, 1),
+        "score_ratio": _score_ratio(network.races),
+    }
+
+
+def _loop(network: Network, key: Key, rate: float, train_images: int) -> dict[str, Any]:
+    us_per_image = timing.spread(network.times[key])
+    images_per_s = MICROSECONDS / us_per_image.median
+    race = network.races[key.name]
+    return {
+        "seconds_per_epoch": _rounded(us_per_image, train_images / MICROSECONDS),
+        "images_per_s": round(images_per_s, 1),
+        "matrix_product_fraction": round(images_per_s * training_contest.step_macs() / rate, DIGITS),
+        "time_to_score": {
+            "reached": race.reached,
+            "epochs": len(race.macro_f1),
+            "epochs_planned": race.epochs_planned,
+            "seconds": round(race.seconds, 1),
+            "macro_f1": [round(score, 4) for score in race.macro_f1],
+        },
+    }
+
+
+def _score_ratio(races: Mapping[str, Race]) -> dict[str, Any]:
+    """How many times sooner ours has the score; a lower bound where the reference had given up before it."""
+    ours, reference = races[OURS], races[REFERENCE]
+    if not ours.reached:
+        return {"value": None, "lower_bound": False}
+    return {"value": round(reference.seconds / ours.seconds, DIGITS), "lower_bound": not reference.reached}
+
+
+def _rounded(spread: Spread, factor: float) -> dict[str, float]:
+    return {name: round(value * factor, DIGITS) for name, value in asdict(spread).items()}
+
+
+def _cells(loop: Mapping[str, Any], target: float) -> list[str]:
+    race = loop["time_to_score"]
+    reached = [str(race["epochs"]), f"{race['seconds']:,.1f}"]
+    missed = [f"not in {race['epochs']}", f"above {race['seconds']:,.1f}"]
+    return [
+        f"{loop['seconds_per_epoch']['median']:.1f}",
+        f"{loop['images_per_s']:,.0f}",
+        f"{loop['matrix_product_fraction']:.0%}",
+        str(target),
+        *(reached if race["reached"] else missed),
+    ]
+
+
+def _sooner(network: Mapping[str, Any]) -> str:
+    ratio = network["score_ratio"]
+    if ratio["value"] is None:
+        return f"not reached by ours in {network['loops'][OURS]['time_to_score']['epochs']} epochs"
+    return f"{'more than ' if ratio['lower_bound'] else ''}{ratio['value']:.1f} times sooner"

@@ -1,0 +1,129 @@
+"""Races and turns with a clock of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+import trainings
+
+from bnnlib import training
+from bnnlib.benchmark import training_contest
+from bnnlib.benchmark.timing import Key
+from bnnlib.benchmark.training_contest import OURS, PRODUCT, REFERENCE, Race
+from bnnlib.metrics import Scores
+from bnnlib.mnist import Split
+from bnnlib.params import Training
+
+
+class World:
+    """Trainings that take a known time an epoch. Reading the clock takes no time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.begun: dict[str, int] = {}
+        self.done: list[str] = []
+
+    def scores(self, seconds: float, *macro_f1: float) -> Iterator[Scores]:
+        for each in macro_f1:
+            self.now += seconds
+            yield Scores(each, 0.1, each)
+
+    def blocks(self, name: str, seconds: float) -> Callable[[int], Iterator[None]]:
+        def begin(count: int) -> Iterator[None]:
+            self.begun[name] = count
+            for _ in range(count):
+                self.now += seconds
+                self.done.append(name)
+                yield
+
+        return begin
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    def clock(self) -> float:
+        return self.now
+
+
+def test_a_race_ends_with_the_first_epoch_that_has_the_score() -> None:
+    world, told = World(), []
+    world.now = 100.0
+    scores = world.scores(2.5, 0.5, 0.977, 0.978, 0.99)
+    assert training_contest.race(scores, 0.978, 4, told.append, world.clock) == Race(True, 7.5, [0.5, 0.977, 0.978], 4)
+    assert told[-1] == "epoch 3/4, validation macro-F1 0.9780 after 7.5 s"
+    assert next(scores).macro_f1 == 0.99  # the epoch that nobody trained
+
+
+def test_a_race_that_nobody_wins_took_all_its_epochs() -> None:
+    world = World()
+    found = training_contest.race(world.scores(2.0, 0.5, 0.6), 0.978, 2, print, world.clock)
+    assert found == Race(False, 4.0, [0.5, 0.6], 2)
+
+
+def test_turns_are_timed_by_the_image_and_every_block_is_used() -> None:
+    world = World()
+    contestants = {"a": world.blocks("a", 0.5), "b": world.blocks("b", 2.0)}
+    found = training_contest.speed(contestants, lambda: world.wait(0.25), 1_000, 2, rounds=3, clock=world.clock)
+    assert found == {
+        Key("a", 2, 1_000): [500.0] * 3,
+        Key("b", 2, 1_000): [2_000.0] * 3,
+        Key(PRODUCT, 2, 1): [250_000.0] * 3,
+    }
+    assert world.begun == {name: world.done.count(name) for name in "ab"}
+    assert world.done.count("a") == 2 + 2 * 3  # warm-up, then two for each round
+
+
+def test_multiply_adds_of_a_step_by_hand() -> None:
+    layers = [32 * 81 * 400, 16 * 2_592 * 144, 8 * 1_296 * 16, 10 * 128]
+    assert sum(layers) == 7_175_936
+    assert training_contest.step_macs() == sum(layers) + sum(layers) + sum(layers[1:])
+
+
+def test_the_product_is_of_large_float32_matrices_that_are_no_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(torch, "mm", lambda a, b, out: given.extend([a, b, out]))
+    training_contest.matrix_product("cpu")()
+    assert [(each.dtype, tuple(each.shape)) for each in given] == [(torch.float32, (2048, 2048))] * 3
+    assert all(each.std() > 0.2 for each in given[:2])
+    assert not torch.equal(given[0], given[1])
+
+
+def few(count: int) -> Split:
+    generator = np.random.default_rng(0)
+    return Split(generator.integers(0, 256, (count, 28, 28), dtype=np.uint8), np.arange(count, dtype=np.uint8) % 10)
+
+
+def test_our_loop_is_the_recipe_with_another_number_of_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Training] = []
+
+    def fit(train: Split, validation: Split, cfg: Training) -> Iterator[training.Epoch]:
+        given.append(cfg)
+        yield from ()
+
+    monkeypatch.setattr(training, "fit", fit)
+    cfg = trainings.PARAMS.training("binary")
+    assert list(training_contest.loops(cfg)[OURS](few(10), few(10), 3)) == []
+    assert given == [cfg.model_copy(update={"train": cfg.train.model_copy(update={"epochs": 3})})]
+
+
+def test_the_reference_trains_the_same_width() -> None:
+    threads = torch.get_num_threads()
+    for variant in ("full", "binary"):
+        loop = training_contest.loops(trainings.PARAMS.training(variant))[REFERENCE]
+        [scores] = loop(few(40), few(20), 1)
+        assert 0 <= scores.macro_f1 <= 1
+    assert torch.get_num_threads() == threads
+
+
+def test_blocks_are_epochs_over_the_first_images() -> None:
+    given = []
+
+    def loop(train: Split, validation: Split, epochs: int) -> Iterator[Scores]:
+        given.append((len(train.images), len(train.labels), len(validation.labels), epochs))
+        yield from ()
+
+    list(training_contest.blocks(loop, few(300), few(150), 200)(7))
+    assert given == [(200, 200, training_contest.VALIDATION_IMAGES, 7)]
