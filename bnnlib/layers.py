@@ -40,13 +40,14 @@ class NormedConvolution(nn.Module):
             if activated:
                 self.activation_step = nn.Parameter(quantizers.lsq_activation_step(quantization.bits))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve and normalise."""
-        integers = self.quantization.bits == 1
+    def forward(self, x: Tensor, progress: float = 1.0) -> Tensor:
+        """Convolve and normalise. ``progress``: share of the training that is done."""
+        real = self.training and progress < self.quantization.real_share
+        weight = self.weight if real else self._quantized_weight()
         if self.compiled and x.device.type == "cpu":
-            y = convolution.convolve_fast(x, self._quantized_weight(), integers=integers)
+            y = convolution.convolve_fast(x, weight, integers=self.quantization.bits == 1 and not real)
         else:
-            y = convolution.convolve(x, self._quantized_weight())
+            y = convolution.convolve(x, weight)
         if self.quantization.channel_scale:
             y = y * quantizers.channel_scale(self.weight)
         if self.training:

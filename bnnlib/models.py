@@ -43,7 +43,7 @@ class ConvNet(nn.Module):
     ``latent``: weights are real-valued and quantized in each forward pass (training). Otherwise they hold the
     quantized values themselves, as `restore` fills them in. ``compiled``: on a CPU the kernels of `compiled` may take
     the place of torch's own operators, for speed; without them the network can be exported, and can check the kernels.
-    ``progress``, 0 to 1, is what the training sets for the temperature-scheduled surrogate.
+    ``progress``, 0 to 1, is what the training sets for all that changes in its course.
     """
 
     def __init__(self, quantization: Quantization, *, latent: bool = True, compiled: bool = True) -> None:
@@ -74,15 +74,16 @@ class ConvNet(nn.Module):
         else:
             x = prepare(images, self.bits)[..., None]  # (n, height, width, 1)
             for block in blocks:
-                x = block.activate(block(x), self.progress)
-        return head(x)[:, 0, 0]
+                x = block.activate(block(x, self.progress), self.progress)
+        return head(x, self.progress)[:, 0, 0]
 
     def _on_bits(self, images: Tensor) -> bool:
         """Whether the blocks can work on bits and whole numbers."""
         choice = self.head.quantization
         able = self.compiled and choice.bits == 1 and not choice.channel_scale and images.device.type == "cpu"
         differentiated = torch.is_grad_enabled() and self.head.weight.requires_grad
-        return able and (choice.surrogate == "ste" if self.training else not differentiated)
+        plain = choice.surrogate == "ste" and self.progress >= choice.real_share
+        return able and (plain if self.training else not differentiated)
 
     def named_layers(self) -> list[tuple[str, NormedConvolution]]:
         """The four convolutions, first to last, each with the name that its tensors bear."""

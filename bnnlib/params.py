@@ -80,12 +80,19 @@ class Recipe(_Section):
 
 
 class BinaryRecipe(Recipe):
-    """Quantizers: see `Quantization`. ``latent_clip``: bound of the latent weights, at 1 bit."""
+    """Quantizers: see `Quantization`. ``latent_clip``: bound of the latent weights, at 1 bit.
+
+    ``optimizer``: of the weights, at 1 bit; ``bop_rate`` and ``bop_threshold``: see `Flips`.
+    """
 
     surrogate: Surrogate
     channel_scale: bool
     learned_step: bool
+    real_share: Annotated[float, Field(ge=0, le=1)]
     latent_clip: Annotated[float, Field(gt=0, le=100)]
+    optimizer: Literal["adam", "bop"]
+    bop_rate: Annotated[float, Field(gt=0, le=1)]
+    bop_threshold: Annotated[float, Field(ge=0, le=1)]
 
 
 class Quantization(_Section):
@@ -93,12 +100,21 @@ class Quantization(_Section):
 
     ``surrogate``: gradient of the sign of activations, at 1 bit. ``channel_scale``: each channel is scaled by the
     magnitude of its latent weights, at 1 bit. ``learned_step``: LSQ instead of DoReFa, at 2 to 8 bits.
+    ``real_share``: share of the training in which the weights are not quantized yet, at 1 bit: two-stage training.
     """
 
     bits: Bits
     surrogate: Surrogate = "ste"
     channel_scale: bool = False
     learned_step: bool = False
+    real_share: float = 0.0
+
+
+class Flips(_Section):
+    """Bop's peak adaptivity rate and threshold, see `optimizers.Bop`."""
+
+    rate: float
+    threshold: float
 
 
 class Threshold(_Section):
@@ -133,6 +149,7 @@ class Training(_Section):
     train: Train
     recipe: Recipe
     latent_clip: float | None
+    flips: Flips | None  # of Bop, None for Adam
 
     @property
     def bits(self) -> int:
@@ -168,13 +185,25 @@ class Params(_Section):
             train=self.train.model_copy(update={"epochs": epochs}),
             recipe=recipe,
             latent_clip=self.binary.latent_clip if quantization.bits == 1 else None,
+            flips=self._flips() if quantization.bits == 1 else None,
         )
+
+    def _flips(self) -> Flips | None:
+        recipe = self.binary
+        if recipe.optimizer == "adam":
+            return None
+        return Flips(rate=recipe.bop_rate, threshold=recipe.bop_threshold)
 
     def _quantization(self) -> Quantization:
         """That of the variant `binary`: of the choices those that its width knows."""
         bits, recipe = self.model.bits, self.binary
         if bits == 1:
-            return Quantization(bits=bits, surrogate=recipe.surrogate, channel_scale=recipe.channel_scale)
+            return Quantization(
+                bits=bits,
+                surrogate=recipe.surrogate,
+                channel_scale=recipe.channel_scale,
+                real_share=recipe.real_share,
+            )
         return Quantization(bits=bits, learned_step=recipe.learned_step and bits < FULL_BITS)
 
 

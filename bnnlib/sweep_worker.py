@@ -26,6 +26,7 @@ CODE = (
     "metrics",
     "mnist",
     "models",
+    "optimizers",
     "packed/jit",
     "prepared",
     "quantizers",

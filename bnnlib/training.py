@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim import Optimizer
 
-from bnnlib import batches, evaluation, metrics, models
+from bnnlib import batches, evaluation, metrics, models, optimizers
 from bnnlib.metrics import Scores
 from bnnlib.mnist import CLASSES, Split
 from bnnlib.models import ConvNet, NonFiniteError, Published
@@ -49,7 +49,7 @@ def best(epochs: Sequence[Epoch]) -> Epoch:
 
 
 def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
-    """Train with Adam and a one-cycle schedule (arXiv:1708.07120); yield after each epoch.
+    """Train by `optimizers` with a one-cycle schedule; yield after each epoch.
 
     Latent weights of a 1-bit network are clipped to [-latent_clip, latent_clip] after each step (arXiv:1602.02830).
     Raises `NonFiniteError` naming the first faulty step.
@@ -60,9 +60,9 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     images, labels = evaluation.tensors(train, device)
     held_out = evaluation.tensors(validation, device)
     model = ConvNet(cfg.quantization).to(device)
-    optimizer = torch.optim.Adam(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate, fused=True)
     steps = batches.count(len(images), batch_size)
-    schedule = OneCycleLR(optimizer, max_lr=recipe.learning_rate, epochs=epochs, steps_per_epoch=steps)
+    working = optimizers.of(model, cfg)
+    schedules = [optimizers.schedule(optimizer, epochs, steps) for optimizer in working]
     augmentation = batches.Augmentation(recipe.shift, recipe.shift_share, recipe.contrast)
     for epoch in range(1, epochs + 1):
         signs_before = _weight_signs(model)
@@ -70,9 +70,10 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
         met = _Met.nothing(len(images), steps, device)
         for step, batch in enumerate(batches.shuffled(images, labels, batch_size, augmentation, order)):
             model.progress = (epoch - 1 + step / steps) / epochs
-            met.add(*_step(model, optimizer, batch, cfg.latent_clip), batch[1])
-            learning_rate = float(schedule.get_last_lr()[0])
-            schedule.step()
+            met.add(*_step(model, working, batch, cfg.latent_clip), batch[1])
+            learning_rate = float(schedules[0].get_last_lr()[0])
+            for schedule in schedules:
+                schedule.step()
         train_scores = met.scores(epoch)
         published = models.publish(model, epoch)
         restored = models.restore(published).to(device)
@@ -128,15 +129,16 @@ class _Met:
 
 
 def _step(
-    model: ConvNet, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], latent_clip: float | None
+    model: ConvNet, working: Sequence[Optimizer], batch: tuple[Tensor, Tensor], latent_clip: float | None
 ) -> tuple[Tensor, Tensor]:
-    """One step of the optimizer; returns the batch's mean loss (scalar) and the predictions (batch,)."""
+    """One step of the optimizers; returns the batch's mean loss (scalar) and the predictions (batch,)."""
     images, labels = batch
     logits = model(images)
     loss = functional.cross_entropy(logits, labels)
-    optimizer.zero_grad()
+    model.zero_grad()
     loss.backward()
-    optimizer.step()
+    for optimizer in working:
+        optimizer.step()
     if latent_clip is not None:
         _clip_latent_weights(model, latent_clip)
     return loss.detach(), logits.detach().argmax(dim=1)
@@ -146,13 +148,6 @@ def _step(
 def _clip_latent_weights(model: ConvNet, bound: float) -> None:
     for layer in model.layers():
         layer.weight.clamp_(-bound, bound)
-
-
-def _parameter_groups(model: ConvNet, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay acts on convolution weights alone, not on batch norm nor on learned steps."""
-    weights = [layer.weight for layer in model.layers()]
-    others = [parameter for parameter in model.parameters() if all(parameter is not weight for weight in weights)]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def _weight_signs(model: ConvNet) -> Tensor:

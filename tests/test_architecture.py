@@ -30,6 +30,7 @@ PURE = {
     "binary_blocks",
     "models",
     "batches",
+    "optimizers",
     "training",
     "evaluation",
     "reports",
@@ -171,6 +172,7 @@ OTHERS = {
     "max_epochs": 1,
     "contrast": 2.0,
     "surrogate": "approx",
+    "optimizer": "bop",
 }
 
 
@@ -183,10 +185,10 @@ def jobs_of_a_sweep(cfg: params.Params) -> list[str]:
 def leaves_that_matter(given: Callable[[params.Params], object]) -> set[str]:
     """The parameters that change what the computation is given, found by changing one at a time, at 1 bit and at 4."""
     narrow = params.load(ROOT / "params.yaml").model_dump()
-    wider = with_other(narrow, "model.bits", 4)
+    wider, flipping = with_other(narrow, "model.bits", 4), with_other(narrow, "binary.optimizer", "bop")
     return {
         leaf
-        for base in (narrow, wider)
+        for base in (narrow, wider, flipping)
         for leaf, value in params.flatten(base).items()
         if (other := another(leaf, value)) is not None
         and given(params.parse(with_other(base, leaf, other), leaf)) != given(params.parse(base, "base"))
@@ -198,7 +200,7 @@ def another(leaf: str, value: Any) -> Any:
     if isinstance(value, bool):
         return not value
     other = OTHERS.get(leaf.split(".")[-1], value)
-    if other is None:
+    if other is None or (isinstance(value, str) and other == value):
         return None
     return other if other != value else value + 1 if isinstance(value, int) else value / 2 + 0.01
 

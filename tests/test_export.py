@@ -27,7 +27,8 @@ COMMITTED = Path(__file__).resolve().parents[1] / "models/binary.safetensors"
 
 def layer(fan_in: int = 4, channels: int = 1) -> NormedConvolution:
     """A layer in evaluation mode with one input channel and the identity as batch norm."""
-    return NormedConvolution(1, channels, round(fan_in**0.5), trained.ONE_BIT, latent=True, activated=True).eval()
+    kernel = round(fan_in**0.5)
+    return NormedConvolution(1, channels, kernel, trained.ONE_BIT, latent=True, compiled=True, activated=True).eval()
 
 
 def with_norm(weight: float, bias: float, mean: float, var: float = 1.0) -> NormedConvolution:
@@ -174,13 +175,13 @@ def test_layers_that_do_not_fit_are_refused() -> None:
 
 def test_the_affine_is_the_trained_batch_norm() -> None:
     generator = torch.Generator().manual_seed(1)
-    norm: nn.BatchNorm1d = with_norm(-1.7, 0.3, 12.5, var=90.0).norm
-    x = torch.randn(1000, 1, generator=generator) * 10
+    norm: nn.BatchNorm2d = with_norm(-1.7, 0.3, 12.5, var=90.0).norm
+    x = torch.randn(1000, 1, 1, 1, generator=generator) * 10
     scale, offset = layers.affine(norm)
     # Each road rounds fewer than eight times numbers no larger than 1.7 * (abs(x) + 12.5) / sqrt(90) + 0.3 < 12.
     assert torch.allclose(x * scale + offset, norm(x), rtol=0, atol=2 * 8 * 12 * 2**-24)
     one = with_norm(-1.7, 0.3, 12.5, var=90.0)
     with torch.inference_mode():
-        dots = torch.full((2, 2, 1, 3), 1.0)
+        dots = torch.full((3, 2, 2, 1), 1.0)
         dot = float(quantizers.signs(one.weight).sum())
-        assert one(dots)[0, 0, 0].tolist() == [(torch.tensor(dot) * scale[0] + offset[0]).item()] * 3
+        assert one(dots)[:, 0, 0, 0].tolist() == [(torch.tensor(dot) * scale[0] + offset[0]).item()] * 3

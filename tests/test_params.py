@@ -37,7 +37,11 @@ GOOD: dict[str, Any] = {
         "surrogate": "ste",
         "channel_scale": False,
         "learned_step": False,
+        "real_share": 0.25,
         "latent_clip": 1.0,
+        "optimizer": "bop",
+        "bop_rate": 0.01,
+        "bop_threshold": 0.0,
     },
     "thresholds": {
         "mnist": {"full": {"macro_f1": 0.99, "loss": 0.02}, "binary": {"macro_f1": 0.98, "loss": 0.05}},
@@ -257,6 +261,24 @@ def test_max_epochs_bounds_the_epochs_of_its_variant(epochs: int, full: int, bin
     loaded = params.parse(changed(("train.epochs", epochs)), "params.yaml")
     assert (loaded.training("full").train.epochs, loaded.training("binary").train.epochs) == (full, binary)
     assert loaded.training("full").train.batch_size == GOOD["train"]["batch_size"]
+
+
+@pytest.mark.parametrize(("bits", "epochs"), [(1, 3), (2, 2), (16, 2)])
+def test_a_one_bit_network_takes_all_epochs(bits: int, epochs: int) -> None:
+    content = changed(("train.epochs", 3), ("binary.max_epochs", 2), ("model.bits", bits))
+    assert params.parse(content, "params.yaml").training("binary").train.epochs == epochs
+
+
+@pytest.mark.parametrize(("bits", "rate", "share"), [(1, 0.01, 0.25), (2, None, 0.0), (16, None, 0.0)])
+def test_bop_and_the_first_stage_are_for_one_bit(bits: int, rate: float | None, share: float) -> None:
+    training = params.parse(changed(("model.bits", bits)), "params.yaml").training("binary")
+    assert (training.flips and training.flips.rate) == rate
+    assert training.quantization.real_share == share
+    assert params.parse(GOOD, "params.yaml").training("full").flips is None
+
+
+def test_adam_flips_nothing_by_itself() -> None:
+    assert params.parse(changed(("binary.optimizer", "adam")), "params.yaml").training("binary").flips is None
 
 
 def test_flatten_joins_names_with_dots() -> None:

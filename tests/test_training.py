@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from bnnlib import batches, evaluation, models, quantizers, training
+from bnnlib import batches, convolution, evaluation, models, quantizers, training
 from bnnlib.batches import Augmentation
 from bnnlib.metrics import Scores
 from bnnlib.mnist import Split
 from bnnlib.models import ConvNet, NonFiniteError, Published
-from bnnlib.params import Quantization, Recipe, Runtime, Train, Training
+from bnnlib.params import Flips, Quantization, Recipe, Runtime, Train, Training
 from bnnlib.training import Epoch
 
 
@@ -45,6 +45,7 @@ def config(bits: int, **changes: Any) -> Training:
             learning_rate=0.01, weight_decay=0.0001, shift=1, shift_share=0.5, contrast=1.5, max_epochs=None
         ),
         "latent_clip": 0.5 if bits == 1 else None,
+        "flips": None,
     }
     return Training(**{**values, **changes})
 
@@ -126,11 +127,11 @@ class Watch:
         self.signs: list[Tensor] = []
         step = training._step
 
-        def spy(model: ConvNet, optimizer: torch.optim.Optimizer, *rest: Any) -> Any:
+        def spy(model: ConvNet, working: list[torch.optim.Optimizer], *rest: Any) -> Any:
             if not self.signs:
                 self.signs.append(self.signs_of(model))
-            self.rates.append(optimizer.param_groups[0]["lr"])
-            done = step(model, optimizer, *rest)
+            self.rates.append(working[0].param_groups[0]["lr"])
+            done = step(model, working, *rest)
             self.largest.append(max(layer.weight.abs().max().item() for layer in model.layers()))
             return done
 
@@ -159,6 +160,32 @@ def test_the_surrogate_of_the_recipe_is_told_how_far_the_training_is(monkeypatch
     fitted(1, quantization=Quantization(bits=1, surrogate="annealed"))
     steps = [step / 8 for step in range(8)]  # two epochs of four steps
     assert met == [progress for progress in steps for _ in range(3)]  # three activations a step; the weights keep "ste"
+
+
+def test_in_the_first_stage_the_weights_are_real(monkeypatch: pytest.MonkeyPatch) -> None:
+    met = []
+    real = convolution.convolve_fast
+
+    def spy(x: Tensor, weight: Tensor, *, integers: bool) -> Tensor:
+        met.append((len(torch.unique(weight)) > 2, integers))
+        return real(x, weight, integers=integers)
+
+    monkeypatch.setattr(convolution, "convolve_fast", spy)
+    monkeypatch.setattr(ConvNet, "_on_bits", lambda network, _images: not network.training)
+    fitted(1, quantization=Quantization(bits=1, real_share=0.5))
+    in_training = [weights for weights, integers in met if weights == (not integers)]
+    first, second = met[: 4 * 4], met[4 * 4 + 1 : 4 * 4 + 1 + 4 * 4]  # four layers, four steps; the head validates
+    assert in_training == [weights for weights, _ in met]
+    assert first == [(True, False)] * 16
+    assert second == [(False, True)] * 16
+
+
+def test_bop_keeps_the_magnitudes_and_flips_signs() -> None:
+    first, second = fitted(1, flips=Flips(rate=0.1, threshold=0.0), latent_clip=1.0)
+    assert first.flip_ratio is not None
+    assert second.flip_ratio is not None
+    assert 0 < first.flip_ratio < 1
+    assert 0 < second.flip_ratio < 1
 
 
 def test_without_a_clip_they_grow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,16 +263,6 @@ def test_a_loss_that_is_not_finite_names_its_epoch_and_step(monkeypatch: pytest.
     with pytest.raises(NonFiniteError, match="loss is nan at epoch 2, step 3 of 4; a smaller learning_rate may"):
         fitted(1)
     assert len(calls) == 8  # the epoch is run to its end, then looked at
-
-
-def test_weight_decay_spares_batch_norm() -> None:
-    model = ConvNet(Quantization(bits=1))
-    weights, norms = training._parameter_groups(model, 0.25)
-    assert (weights["weight_decay"], norms["weight_decay"]) == (0.25, 0.0)
-    groups = [{id(parameter) for parameter in group["params"]} for group in (weights, norms)]  # type: ignore[attr-defined]
-    assert groups[0] == {id(layer.weight) for layer in model.layers()}
-    assert groups[0] | groups[1] == {id(parameter) for parameter in model.parameters()}
-    assert not groups[0] & groups[1]
 
 
 def scored(epochs: list[Epoch], macro_f1: list[float]) -> list[Epoch]:

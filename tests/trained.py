@@ -36,11 +36,11 @@ class Trained:
     def outputs(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Dot products that enter the head's batch norm, and logits, both (n, classes), by torch."""
         x = quantizers.signs(torch.from_numpy(self.images).float() - self.input_threshold)
-        x = x.permute(1, 2, 0)[:, :, None]  # (side, side, 1, n)
+        x = x[..., None]  # (n, side, side, 1)
         for block in self.blocks:
             x = quantizers.quantize_activation(block(x), 1)
         dots = convolution.convolve(x, quantizers.signs(self.head.weight))
-        return dots[0, 0].t().numpy(), self.head(x)[0, 0].t().numpy()
+        return dots[:, 0, 0].numpy(), self.head(x)[:, 0, 0].numpy()
 
 
 @st.composite
@@ -59,7 +59,8 @@ def networks(draw: st.DrawFn) -> Trained:
 
 
 def _layer(draw: st.DrawFn, generator: torch.Generator, channels: int, outputs: int, kernel: int) -> NormedConvolution:
-    layer = NormedConvolution(channels, outputs, kernel, ONE_BIT, latent=draw(st.booleans()), activated=False)
+    latent, compiled = draw(st.booleans()), draw(st.booleans())
+    layer = NormedConvolution(channels, outputs, kernel, ONE_BIT, latent=latent, compiled=compiled, activated=False)
     weight = torch.randn(outputs, channels, kernel, kernel, generator=generator)
     norm = layer.norm
     with torch.no_grad():
