@@ -116,7 +116,7 @@ def test_runs_hold_parameters_scores_data_sets_and_artifacts(study: Clone) -> No
     _, stages = first_pipeline(study)
     training = stages["train_binary"]
     assert training.data.params["quantization.bits"] == "1"
-    assert training.data.params["recipe.learning_rate"] == "0.005"
+    assert training.data.params["recipe.learning_rate"] == "0.01"
     history = client.get_metric_history(training.info.run_id, "validation_macro_f1")
     assert [point.step for point in history] == [1]
     assert {data_set.dataset.name for data_set in training.inputs.dataset_inputs} == {"train", "validation"}
