@@ -204,10 +204,17 @@ def _through_convolution(
     inputs = [_grouped(each) for each in (g, block.dots, slope)]
     share(compiled.gradient_to_spectrum, n, *inputs, convolution.as_groups(g_spectrum).numpy())
     share(compiled.signs_to_spectrum, n, block.words, convolution.as_groups(x_spectrum).numpy())
-    weight = convolution.spectrum_to_kernel(torch.bmm(g_spectrum.transpose(1, 2), x_spectrum), block.weight.shape)
+    weight = convolution.spectrum_to_kernel(_product(g_spectrum.transpose(1, 2), x_spectrum), block.weight.shape)
     kernels = convolution.kernel_to_spectrum(quantizers.signs(block.weight))
-    below_spectrum = convolution.as_groups(torch.bmm(g_spectrum, kernels)).numpy()
+    below_spectrum = convolution.as_groups(_product(g_spectrum, kernels)).numpy()
     below_g, sums = np.empty(below.dots.shape, np.float32), np.empty((n, 2, below.dots.shape[3]), np.float32)
     outputs = [_grouped(each) for each in (below.dots, below.affine, below_g, sums)]
     share(compiled.spectrum_to_gradient, n, below_spectrum, *outputs)
     return weight, below_g, sums
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Matrix products, one for each frequency: (frequencies, i, j), (frequencies, j, k) -> (frequencies, i, k)."""
+    out = torch.empty(len(a), a.shape[1], b.shape[2])
+    share(lambda start, stop: torch.bmm(a[start:stop], b[start:stop], out=out[start:stop]), len(a))
+    return out

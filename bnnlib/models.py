@@ -77,13 +77,19 @@ class ConvNet(nn.Module):
                 x = block.activate(block(x, self.progress), self.progress)
         return head(x, self.progress)[:, 0, 0]
 
+    def trains_on_bits(self) -> bool:
+        """Whether `binary_blocks` can do the whole training, if it is on a CPU."""
+        choice = self.head.quantization
+        plain = choice.bits == 1 and not choice.channel_scale and choice.surrogate == "ste"
+        return self.compiled and plain and choice.real_share == 0
+
     def _on_bits(self, images: Tensor) -> bool:
         """Whether the blocks can work on bits and whole numbers."""
+        if images.device.type != "cpu" or self.training:
+            return images.device.type == "cpu" and self.trains_on_bits()
         choice = self.head.quantization
-        able = self.compiled and choice.bits == 1 and not choice.channel_scale and images.device.type == "cpu"
         differentiated = torch.is_grad_enabled() and self.head.weight.requires_grad
-        plain = choice.surrogate == "ste" and self.progress >= choice.real_share
-        return able and (plain if self.training else not differentiated)
+        return self.compiled and choice.bits == 1 and not choice.channel_scale and not differentiated
 
     def named_layers(self) -> list[tuple[str, NormedConvolution]]:
         """The four convolutions, first to last, each with the name that its tensors bear."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from bnnlib import batches, evaluation, metrics, models, optimizers
+from bnnlib import batches, evaluation, metrics, models, optimizers, threads
 from bnnlib.metrics import Scores
 from bnnlib.mnist import CLASSES, Split
 from bnnlib.models import ConvNet, NonFiniteError, Published
@@ -65,24 +66,25 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     schedules = [optimizers.schedule(optimizer, epochs, steps) for optimizer in working]
     augmentation = batches.Augmentation(recipe.shift, recipe.shift_share, recipe.contrast)
     for epoch in range(1, epochs + 1):
-        signs_before = _weight_signs(model)
-        model.train()
-        met = _Met.nothing(len(images), steps, device)
-        for step, batch in enumerate(batches.shuffled(images, labels, batch_size, augmentation, order)):
-            model.progress = (epoch - 1 + step / steps) / epochs
-            met.add(*_step(model, working, batch, cfg.latent_clip), batch[1])
-            learning_rate = float(schedules[0].get_last_lr()[0])
-            for schedule in schedules:
-                schedule.step()
-        train_scores = met.scores(epoch)
-        published = models.publish(model, epoch)
-        restored = models.restore(published).to(device)
+        with threads.taken_from_torch() if device == "cpu" and model.trains_on_bits() else nullcontext():
+            signs_before = _weight_signs(model)
+            model.train()
+            met = _Met.nothing(len(images), steps, device)
+            for step, batch in enumerate(batches.shuffled(images, labels, batch_size, augmentation, order)):
+                model.progress = (epoch - 1 + step / steps) / epochs
+                met.add(*_step(model, working, batch, cfg.latent_clip), batch[1])
+                learning_rate = float(schedules[0].get_last_lr()[0])
+                for schedule in schedules:
+                    schedule.step()
+            train_scores = met.scores(epoch)
+            published = models.publish(model, epoch)
+            validation_scores = evaluation.evaluate(models.restore(published).to(device), *held_out).scores
         yield Epoch(
             epoch=epoch,
             learning_rate=learning_rate,
             flip_ratio=_flip_ratio(signs_before, _weight_signs(model)) if cfg.bits == 1 else None,
             train=train_scores,
-            validation=evaluation.evaluate(restored, *held_out).scores,
+            validation=validation_scores,
             published=published,
         )
 

@@ -46,3 +46,18 @@ def test_a_fault_of_any_part_is_raised(count: int) -> None:
 
     with pytest.raises(ValueError, match="the last part"):
         threads.share(fail, 6)
+
+
+def test_threads_can_be_taken_from_torch(count: int) -> None:
+    parts: list[tuple[int, int]] = []
+    with threads.taken_from_torch():
+        assert torch.get_num_threads() == 1
+        threads.share(lambda start, stop: parts.append((start, stop)), 7)
+    assert len(parts) == count
+    assert torch.get_num_threads() == count
+
+
+def test_torch_gets_its_threads_back_after_a_fault(count: int) -> None:
+    with pytest.raises(ValueError, match="broken"), threads.taken_from_torch():
+        raise ValueError("broken")
+    assert torch.get_num_threads() == count
