@@ -1,9 +1,11 @@
 """The three 1-bit blocks in training on a CPU, forward and backward, on bits and whole numbers.
 
-Same mathematics as the blocks' own modules with clipped straight-through estimators, up to float32 rounding of the
-gradients; the dot products, which are integers, are the same. Between the blocks an activation is one bit of a word of
-channels. What the backward pass keeps of a block are its dot products as int16 and its input as words, an eighth of
-what float32 maps take.
+Same mathematics as the blocks' own modules with clipped straight-through estimators: the dot products are the same
+integers, and batch norm and gradients differ by rounding. Between the blocks an activation is one bit of a word of
+channels; the backward pass keeps that and the dot products as int16 instead of float32 maps.
+
+Made for the blocks of `models.ConvNet`: kernels of 9 x 9, a first block with one input channel, later ones with at most
+32 input and 16 output channels.
 """
 
 from __future__ import annotations
@@ -22,19 +24,18 @@ from bnnlib.compiled import KERNEL, LANES
 from bnnlib.layers import NormedConvolution, affine
 from bnnlib.threads import share
 
-MOMENTUM = 0.1  # of the running statistics, torch's default
 PARTS = 4  # of the first block's table: as many threads can work on it
 
 
 @dataclass(frozen=True)
 class _Block:
-    """What the backward pass needs. Channels are filled up with zeros to whole groups of lanes."""
+    """What the backward pass needs. The channels of ``dots`` and ``affine`` are filled up to whole groups of lanes."""
 
     words: NDArray[np.uint32]  # the input: (n, side, side), of the first block rows of pixels (n, side)
     dots: NDArray[np.int16]  # (n, size, size, channels)
     mean: NDArray[np.float64]
     inverse: NDArray[np.float64]  # 1 / standard deviation
-    gain: NDArray[np.float64]  # the batch norm's weight
+    gamma: NDArray[np.float64]  # the batch norm's weight
     affine: NDArray[np.float32]  # (2, channels): z = dot * affine[0] + affine[1]
     weight: Tensor  # latent
 
@@ -55,7 +56,7 @@ def predict(images: Tensor, blocks: Sequence[NormedConvolution]) -> Tensor:
     words = _rows(images)
     for block in blocks:
         dots = _dots(words, block.weight)
-        words = _signs(dots, _filled(torch.stack(affine(block.norm)).numpy()))
+        words = _signs(dots, torch.stack(affine(block.norm)).numpy())
     return _values(words, len(block.weight))
 
 
@@ -66,7 +67,7 @@ class _Blocks(torch.autograd.Function):
         for norm, weight in zip(norms, parameters[::3], strict=True):
             dots = _dots(words, weight)
             block = _normalised(words, dots, weight, norm)
-            words = _signs(dots, block.affine)
+            words = _signs(dots, block.affine[:, : len(weight)])
             ctx.blocks.append(block)
         return _values(words, len(weight))
 
@@ -76,12 +77,12 @@ class _Blocks(torch.autograd.Function):
         g, sums = _through_sign(ctx.blocks[-1], grads[0])
         for number in range(len(ctx.blocks) - 1, -1, -1):
             block = ctx.blocks[number]
-            slope, gain, bias = _through_norm(block, sums)
+            slope, gamma, beta = _through_norm(block, sums)
             if number == 0:
                 weight = _first_weight(block, g, slope)
             else:
                 weight, g, sums = _through_convolution(block, ctx.blocks[number - 1], g, slope)
-            gradients = [quantizers.ste_gradient(weight, block.weight, 0.0), gain, bias, *gradients]
+            gradients = [quantizers.ste_gradient(weight, block.weight, 0.0), gamma, beta, *gradients]
         return (None, None, *gradients)
 
 
@@ -136,7 +137,7 @@ def _grouped(channels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _normalised(words: NDArray[np.uint32], dots: NDArray[np.int16], weight: Tensor, norm: nn.BatchNorm2d) -> _Block:
-    """Batch norm of the dot products from exact sums: y = gain * (dot - mean) / sqrt(variance + eps) + bias.
+    """Batch norm of the dot products from exact sums: y = gamma * (dot - mean) / sqrt(variance + eps) + beta.
 
     Moves the running statistics as torch's batch norm does, the variance unbiased.
     """
@@ -148,11 +149,11 @@ def _normalised(words: NDArray[np.uint32], dots: NDArray[np.int16], weight: Tens
     mean = total / count
     variance = squares / count - mean**2
     for name, now in (("running_mean", mean), ("running_var", variance * count / (count - 1))):
-        norm.get_buffer(name).lerp_(torch.from_numpy(now).float(), MOMENTUM)
+        norm.get_buffer(name).lerp_(torch.from_numpy(now).float(), norm.momentum or 0.0)
     inverse = 1 / np.sqrt(variance + norm.eps)
-    gain, bias = (part.detach().double().numpy() for part in (norm.weight, norm.bias))
-    scale_offset = np.stack([gain * inverse, bias - mean * gain * inverse]).astype(np.float32)
-    return _Block(words, dots, mean, inverse, gain, _filled(scale_offset), weight.detach())
+    gamma, beta = (part.detach().double().numpy() for part in (norm.weight, norm.bias))
+    scale_offset = np.stack([gamma * inverse, beta - mean * gamma * inverse]).astype(np.float32)
+    return _Block(words, dots, mean, inverse, gamma, _filled(scale_offset), weight.detach())
 
 
 def _values(words: NDArray[np.uint32], channels: int) -> Tensor:
@@ -170,16 +171,16 @@ def _through_sign(block: _Block, grad: Tensor) -> tuple[NDArray[np.float32], NDA
 
 
 def _through_norm(block: _Block, sums: NDArray[np.float32]) -> tuple[NDArray[np.float32], Tensor, Tensor]:
-    """Slope of the dot products' gradient (3, channels), see `compiled`, and the gradients of gain and bias.
+    """Slope of the dot products' gradient (3, channels), see `compiled`, and the gradients of gamma and beta.
 
     With x = (dot - mean) * inverse and the count m of values of a channel:
-    d dot = gain * inverse * (g - sum(g) / m - x * sum(g * x) / m).
+    d dot = gamma * inverse * (g - sum(g) / m - x * sum(g * x) / m).
     sums: (n, 2, channels), those of g and of g * dot over the pixels of an image.
     """
     count = block.dots[..., 0].size
     of_g, of_g_dot = sums.sum(axis=0, dtype=np.float64)[:, : len(block.mean)]
     of_g_x = block.inverse * (of_g_dot - block.mean * of_g)
-    scale = block.gain * block.inverse
+    scale = block.gamma * block.inverse
     by_dot = -scale * of_g_x * block.inverse / count
     slope = np.stack([scale, by_dot, -scale * of_g / count - by_dot * block.mean]).astype(np.float32)
     return _filled(slope), torch.from_numpy(of_g_x).float(), torch.from_numpy(of_g).float()

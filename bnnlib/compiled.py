@@ -1,7 +1,8 @@
 """The compiled kernels of training: a Fourier transform of maps of 20 x 20, and the steps of the 1-bit blocks.
 
-Maps are laid out (images, height, width, groups, lanes), the channels in groups of `LANES`. Every kernel works on the
-images ``start`` to ``stop`` and writes theirs alone, sums included, so that no result depends on the number of threads.
+Maps are laid out (images, height, width, channels), for the transforms with the channels in groups of `LANES`. A
+kernel works on the images, or parts, ``start`` to ``stop`` and writes theirs alone, sums included, so that no result
+depends on the number of threads.
 
 The transform is real and separable. Along one dimension 20 reals become the 11 frequencies that determine all 20, by
 the prime-factor algorithm (Good 1958, Thomas 1963): 20 = 4 * 5, and as 4 and 5 have no common factor, five transforms
@@ -293,7 +294,8 @@ def convolve_words(
 ) -> None:
     """A later block's dot products of ``length`` signs each, by XNOR and popcount on words of a pixel's channels.
 
-    words: (n, side, side); weights: (9, 9, lanes); dots: (n, side - 8, side - 8, lanes).
+    words: (n, side, side), at most 32 channels; weights: (9, 9, lanes); dots: (n, side - 8, side - 8, lanes), so that a
+    block has at most `LANES` output channels.
     """
     differ = np.empty(LANES, np.uint32)
     for n in range(start, stop):
@@ -332,7 +334,7 @@ def sum_dots(start: int, stop: int, dots: NDArray[np.int16], sums: NDArray[np.in
         sums[n] = 0
         for y in range(dots.shape[1]):
             total[:] = 0
-            squares[:] = 0  # a row at a time: 20 * 2592**2 < 2**31
+            squares[:] = 0  # a row at a time: at most 20 values of at most 2592, and 20 * 2592**2 < 2**31
             for x in range(dots.shape[2]):
                 for c in range(channels):
                     dot = np.int32(dots[n, y, x, c])
@@ -349,13 +351,13 @@ def sign_words(
 ) -> None:
     """Bit c of a pixel's word is set where dot * affine[0] + affine[1] >= 0 in channel c.
 
-    dots: (n, size, size, channels); affine: (2, channels); words: (n, size, size).
+    dots: (n, size, size, at least channels); affine: (2, channels), at most 32; words: (n, size, size).
     """
     for n in range(start, stop):
         for y in range(dots.shape[1]):
             for x in range(dots.shape[2]):
                 word = np.uint32(0)
-                for c in range(dots.shape[3]):
+                for c in range(affine.shape[1]):
                     z = np.float32(dots[n, y, x, c]) * affine[0, c] + affine[1, c]
                     word |= np.uint32(z >= ZERO) << np.uint32(c)
                 words[n, y, x] = word
@@ -467,7 +469,8 @@ def tabulate_rows(
             for y in range(g.shape[1]):
                 for x in range(g.shape[2]):
                     for c in range(channels):
-                        gradient[c] = slope[0, c] * g[n, y, x, c] + slope[1, c] * dots[n, y, x, c] + slope[2, c]
+                        dot = np.float32(dots[n, y, x, c])
+                        gradient[c] = slope[0, c] * g[n, y, x, c] + slope[1, c] * dot + slope[2, c]
                     for row in range(KERNEL):
                         sums = table[part, row, rows[n, y + row] >> x & ROW]
                         for c in range(channels):

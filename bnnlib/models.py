@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bnnlib import binary_blocks, mnist, quantizers
+from bnnlib import binary_blocks, compiled, mnist, quantizers
 from bnnlib.errors import BnnError
 from bnnlib.layers import NORM_STATE, NormedConvolution
 from bnnlib.params import Bits, Quantization
 
 BLOCK_CHANNELS = (32, 16, 8)
-BLOCK_KERNEL = 9
+BLOCK_KERNEL = compiled.KERNEL
 HEAD_KERNEL = 4
 
 
@@ -85,10 +85,12 @@ class ConvNet(nn.Module):
 
     def _on_bits(self, images: Tensor) -> bool:
         """Whether the blocks can work on bits and whole numbers."""
-        if images.device.type != "cpu" or self.training:
-            return images.device.type == "cpu" and self.trains_on_bits()
+        if images.device.type != "cpu":
+            return False
+        if self.training:
+            return self.trains_on_bits()
         choice = self.head.quantization
-        differentiated = torch.is_grad_enabled() and self.head.weight.requires_grad
+        differentiated = torch.is_grad_enabled() and any(part.requires_grad for part in self.parameters())
         return self.compiled and choice.bits == 1 and not choice.channel_scale and not differentiated
 
     def named_layers(self) -> list[tuple[str, NormedConvolution]]:

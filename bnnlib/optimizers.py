@@ -32,27 +32,30 @@ class Bop(Optimizer):
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
-                    self._flip(weight, group)
+                    self._flip(weight, weight.grad, group)
 
-    def _flip(self, weight: Tensor, group: dict[str, Any]) -> None:
-        average = self.state[weight].setdefault("average", torch.zeros_like(weight))
-        average.lerp_(weight.grad, float(group["lr"]))
+    def _flip(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[weight]
+        if "average" not in state:
+            state["average"] = torch.zeros_like(weight)
+        average: Tensor = state["average"]
+        average.lerp_(gradient, float(group["lr"]))
         wanted = (average.abs() > group["threshold"]) & ((average >= 0) == (weight >= 0))
         weight.copy_(torch.where(wanted, -weight, weight))
 
 
-def of(model: ConvNet, cfg: Training) -> list[Optimizer]:
+def build(model: ConvNet, cfg: Training) -> list[Optimizer]:
     """The optimizers of a network's parameters, each with its peak learning rates.
 
-    Weight decay acts on convolution weights alone, not on batch norm nor on learned steps.
+    Weight decay acts on convolution weights alone, not on batch norm nor on learned steps, nor on Bop's weights.
     """
     weights = [layer.weight for layer in model.layers()]
     others = [parameter for parameter in model.parameters() if all(parameter is not weight for weight in weights)]
     groups: list[dict[str, Any]] = [{"params": others, "weight_decay": 0.0}]
-    if cfg.flips is None:
+    if cfg.bop is None:
         groups.insert(0, {"params": weights, "weight_decay": cfg.recipe.weight_decay})
     adam = torch.optim.Adam(groups, lr=cfg.recipe.learning_rate, fused=True)
-    return [adam] if cfg.flips is None else [adam, Bop(weights, cfg.flips.rate, cfg.flips.threshold)]
+    return [adam] if cfg.bop is None else [adam, Bop(weights, cfg.bop.rate, cfg.bop.threshold)]
 
 
 def schedule(optimizer: Optimizer, epochs: int, steps: int) -> OneCycleLR:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -68,7 +69,8 @@ class Train(_Section):
 class Recipe(_Section):
     """How one variant is trained. ``shift``, ``shift_share`` and ``contrast``: see `batches.Augmentation`.
 
-    ``max_epochs``: bound of train.epochs for this variant, None for no bound; a 1-bit network has none, it needs more.
+    ``max_epochs``: bound of train.epochs for this variant, None for no bound; not applied to a 1-bit network, which
+    needs more.
     """
 
     learning_rate: Annotated[float, Field(gt=0, le=1)]
@@ -82,7 +84,7 @@ class Recipe(_Section):
 class BinaryRecipe(Recipe):
     """Quantizers: see `Quantization`. ``latent_clip``: bound of the latent weights, at 1 bit.
 
-    ``optimizer``: of the weights, at 1 bit; ``bop_rate`` and ``bop_threshold``: see `Flips`.
+    ``optimizer``: of the weights, at 1 bit; ``bop_rate`` and ``bop_threshold``: see `BopRecipe`.
     """
 
     surrogate: Surrogate
@@ -93,6 +95,17 @@ class BinaryRecipe(Recipe):
     optimizer: Literal["adam", "bop"]
     bop_rate: Annotated[float, Field(gt=0, le=1)]
     bop_threshold: Annotated[float, Field(ge=0, le=1)]
+
+    @field_validator("optimizer")
+    @classmethod
+    def _needs_plain_signs(cls, value: str, info: ValidationInfo) -> str:
+        """Bop knows no real weights: what needs their magnitude goes with Adam alone."""
+        others = [name for name in ("channel_scale", "real_share") if info.data.get(name)]
+        if value == "bop" and others:
+            needing = " and ".join(others)
+            reason = f"bop has no latent weights, which {needing} needs; set that to 0 or false"
+            raise PydanticCustomError("combination", "{reason}", {"reason": reason})
+        return value
 
 
 class Quantization(_Section):
@@ -110,7 +123,7 @@ class Quantization(_Section):
     real_share: float = 0.0
 
 
-class Flips(_Section):
+class BopRecipe(_Section):
     """Bop's peak adaptivity rate and threshold, see `optimizers.Bop`."""
 
     rate: float
@@ -149,7 +162,7 @@ class Training(_Section):
     train: Train
     recipe: Recipe
     latent_clip: float | None
-    flips: Flips | None  # of Bop, None for Adam
+    bop: BopRecipe | None  # None: Adam moves the weights too
 
     @property
     def bits(self) -> int:
@@ -184,15 +197,15 @@ class Params(_Section):
             runtime=self.runtime,
             train=self.train.model_copy(update={"epochs": epochs}),
             recipe=recipe,
-            latent_clip=self.binary.latent_clip if quantization.bits == 1 else None,
-            flips=self._flips() if quantization.bits == 1 else None,
+            latent_clip=self.binary.latent_clip if quantization.bits == 1 and self.binary.optimizer == "adam" else None,
+            bop=self._bop() if quantization.bits == 1 else None,
         )
 
-    def _flips(self) -> Flips | None:
+    def _bop(self) -> BopRecipe | None:
         recipe = self.binary
         if recipe.optimizer == "adam":
             return None
-        return Flips(rate=recipe.bop_rate, threshold=recipe.bop_threshold)
+        return BopRecipe(rate=recipe.bop_rate, threshold=recipe.bop_threshold)
 
     def _quantization(self) -> Quantization:
         """That of the variant `binary`: of the choices those that its width knows."""
@@ -250,6 +263,8 @@ def _fault(detail: dict[str, Any]) -> str:
     section = _section(path[:-1])
     if detail["type"] == "extra_forbidden":
         return f"{name}: unknown parameter{_guess(path[-1], list(section.model_fields))}"
+    if detail["type"] == "combination":
+        return f"{name}: {detail['input']!r} is not allowed here: {detail['msg']}"
     field = section.model_fields.get(path[-1]) if path else None
     allowed = _allowed(field) if field is not None else "a mapping of sections"
     if detail["type"] == "missing":

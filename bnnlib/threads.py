@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
@@ -21,13 +21,18 @@ def share(kernel: Callable[..., Any], count: int, *arguments: Any) -> None:
     There are as many threads as torch has, or had before `taken_from_torch`.
     """
     available = _taken[-1] if _taken else torch.get_num_threads()
+    if count == 0:
+        return
     threads = min(available, count)
     edges = [count * part // threads for part in range(threads + 1)]
-    others = []
+    others: list[Future[Any]] = []
     if threads > 1:
         pool = _pool(os.getpid(), available - 1, torch.get_num_threads())
         others = [pool.submit(kernel, start, stop, *arguments) for start, stop in pairwise(edges[1:])]
-    kernel(edges[0], edges[1], *arguments)
+    try:
+        kernel(edges[0], edges[1], *arguments)
+    finally:
+        wait(others)  # they write to the caller's arrays
     for other in others:
         other.result()
 

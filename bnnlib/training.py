@@ -24,7 +24,7 @@ class Epoch:
 
     ``train`` scores are means over the epoch's images as the network met them, in training mode; ``validation`` scores
     are those of ``published``. ``flip_ratio`` is the share of binary weights whose sign differs from the epoch before,
-    None for wider weights. ``learning_rate`` is that of the last step.
+    None for wider weights. ``learning_rate`` is Adam's in the last step.
     """
 
     epoch: int
@@ -62,8 +62,8 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     held_out = evaluation.tensors(validation, device)
     model = ConvNet(cfg.quantization).to(device)
     steps = batches.count(len(images), batch_size)
-    working = optimizers.of(model, cfg)
-    schedules = [optimizers.schedule(optimizer, epochs, steps) for optimizer in working]
+    used = optimizers.build(model, cfg)
+    schedules = [optimizers.schedule(optimizer, epochs, steps) for optimizer in used]
     augmentation = batches.Augmentation(recipe.shift, recipe.shift_share, recipe.contrast)
     for epoch in range(1, epochs + 1):
         with threads.taken_from_torch() if device == "cpu" and model.trains_on_bits() else nullcontext():
@@ -72,7 +72,7 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
             met = _Met.nothing(len(images), steps, device)
             for step, batch in enumerate(batches.shuffled(images, labels, batch_size, augmentation, order)):
                 model.progress = (epoch - 1 + step / steps) / epochs
-                met.add(*_step(model, working, batch, cfg.latent_clip), batch[1])
+                met.add(*_step(model, used, batch, cfg.latent_clip), batch[1])
                 learning_rate = float(schedules[0].get_last_lr()[0])
                 for schedule in schedules:
                     schedule.step()
@@ -131,7 +131,7 @@ class _Met:
 
 
 def _step(
-    model: ConvNet, working: Sequence[Optimizer], batch: tuple[Tensor, Tensor], latent_clip: float | None
+    model: ConvNet, used: Sequence[Optimizer], batch: tuple[Tensor, Tensor], latent_clip: float | None
 ) -> tuple[Tensor, Tensor]:
     """One step of the optimizers; returns the batch's mean loss (scalar) and the predictions (batch,)."""
     images, labels = batch
@@ -139,7 +139,7 @@ def _step(
     loss = functional.cross_entropy(logits, labels)
     model.zero_grad()
     loss.backward()
-    for optimizer in working:
+    for optimizer in used:
         optimizer.step()
     if latent_clip is not None:
         _clip_latent_weights(model, latent_clip)

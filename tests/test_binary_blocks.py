@@ -101,7 +101,13 @@ def test_the_number_of_threads_has_no_say() -> None:
 
 @pytest.mark.parametrize(
     ("choices", "used"),
-    [({}, True), ({"surrogate": "approx"}, False), ({"channel_scale": True}, False), ({"bits": 2}, False)],
+    [
+        ({}, True),
+        ({"surrogate": "approx"}, False),
+        ({"channel_scale": True}, False),
+        ({"real_share": 0.5}, False),
+        ({"bits": 2}, False),
+    ],
 )
 def test_which_networks_are_trained_on_bits(
     choices: dict[str, object], used: bool, monkeypatch: pytest.MonkeyPatch

@@ -37,7 +37,7 @@ GOOD: dict[str, Any] = {
         "surrogate": "ste",
         "channel_scale": False,
         "learned_step": False,
-        "real_share": 0.25,
+        "real_share": 0.0,
         "latent_clip": 1.0,
         "optimizer": "bop",
         "bop_rate": 0.01,
@@ -251,7 +251,8 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     ("variant", "bits", "width", "clip"), [("full", 1, 16, None), ("binary", 1, 1, 1.0), ("binary", 4, 4, None)]
 )
 def test_training_of_a_variant(variant: params.Variant, bits: int, width: int, clip: float | None) -> None:
-    training = params.parse(changed(("model.bits", bits)), "params.yaml").training(variant)
+    content = changed(("model.bits", bits), ("binary.optimizer", "adam"))
+    training = params.parse(content, "params.yaml").training(variant)
     assert (training.variant, training.bits, training.latent_clip, training.seed) == (variant, width, clip, 7)
     assert training.recipe.learning_rate == GOOD[variant]["learning_rate"]
 
@@ -269,16 +270,31 @@ def test_a_one_bit_network_takes_all_epochs(bits: int, epochs: int) -> None:
     assert params.parse(content, "params.yaml").training("binary").train.epochs == epochs
 
 
-@pytest.mark.parametrize(("bits", "rate", "share"), [(1, 0.01, 0.25), (2, None, 0.0), (16, None, 0.0)])
-def test_bop_and_the_first_stage_are_for_one_bit(bits: int, rate: float | None, share: float) -> None:
+@pytest.mark.parametrize(("bits", "rate"), [(1, 0.01), (2, None), (16, None)])
+def test_bop_is_for_one_bit_and_has_no_latent_clip(bits: int, rate: float | None) -> None:
     training = params.parse(changed(("model.bits", bits)), "params.yaml").training("binary")
-    assert (training.flips and training.flips.rate) == rate
-    assert training.quantization.real_share == share
-    assert params.parse(GOOD, "params.yaml").training("full").flips is None
+    assert (training.bop and training.bop.rate) == rate
+    assert training.latent_clip is None
+    assert params.parse(GOOD, "params.yaml").training("full").bop is None
+
+
+@pytest.mark.parametrize(("bits", "share"), [(1, 0.25), (2, 0.0), (16, 0.0)])
+def test_the_first_stage_is_for_one_bit(bits: int, share: float) -> None:
+    content = changed(("model.bits", bits), ("binary.optimizer", "adam"), ("binary.real_share", 0.25))
+    assert params.parse(content, "params.yaml").training("binary").quantization.real_share == share
+
+
+@pytest.mark.parametrize(("name", "value"), [("channel_scale", True), ("real_share", 0.5)])
+def test_bop_is_refused_beside_what_needs_latent_weights(name: str, value: object) -> None:
+    with pytest.raises(ParamsError) as caught:
+        params.parse(changed((f"binary.{name}", value)), "params.yaml")
+    assert f"binary.optimizer: 'bop' is not allowed here: bop has no latent weights, which {name} needs" in str(
+        caught.value
+    )
 
 
 def test_adam_flips_nothing_by_itself() -> None:
-    assert params.parse(changed(("binary.optimizer", "adam")), "params.yaml").training("binary").flips is None
+    assert params.parse(changed(("binary.optimizer", "adam")), "params.yaml").training("binary").bop is None
 
 
 def test_flatten_joins_names_with_dots() -> None:

@@ -16,7 +16,7 @@ from bnnlib.batches import Augmentation
 from bnnlib.metrics import Scores
 from bnnlib.mnist import Split
 from bnnlib.models import ConvNet, NonFiniteError, Published
-from bnnlib.params import Flips, Quantization, Recipe, Runtime, Train, Training
+from bnnlib.params import BopRecipe, Quantization, Recipe, Runtime, Train, Training
 from bnnlib.training import Epoch
 
 
@@ -45,7 +45,7 @@ def config(bits: int, **changes: Any) -> Training:
             learning_rate=0.01, weight_decay=0.0001, shift=1, shift_share=0.5, contrast=1.5, max_epochs=None
         ),
         "latent_clip": 0.5 if bits == 1 else None,
-        "flips": None,
+        "bop": None,
     }
     return Training(**{**values, **changes})
 
@@ -127,11 +127,11 @@ class Watch:
         self.signs: list[Tensor] = []
         step = training._step
 
-        def spy(model: ConvNet, working: list[torch.optim.Optimizer], *rest: Any) -> Any:
+        def spy(model: ConvNet, used: list[torch.optim.Optimizer], *rest: Any) -> Any:
             if not self.signs:
                 self.signs.append(self.signs_of(model))
-            self.rates.append(working[0].param_groups[0]["lr"])
-            done = step(model, working, *rest)
+            self.rates.append(used[0].param_groups[0]["lr"])
+            done = step(model, used, *rest)
             self.largest.append(max(layer.weight.abs().max().item() for layer in model.layers()))
             return done
 
@@ -180,12 +180,18 @@ def test_in_the_first_stage_the_weights_are_real(monkeypatch: pytest.MonkeyPatch
     assert second == [(False, True)] * 16
 
 
-def test_bop_keeps_the_magnitudes_and_flips_signs() -> None:
-    first, second = fitted(1, flips=Flips(rate=0.1, threshold=0.0), latent_clip=1.0)
-    assert first.flip_ratio is not None
-    assert second.flip_ratio is not None
-    assert 0 < first.flip_ratio < 1
-    assert 0 < second.flip_ratio < 1
+def test_bop_keeps_the_magnitudes_and_flips_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    step, magnitudes = training._step, []
+
+    def spy(model: ConvNet, *rest: Any) -> Any:
+        done = step(model, *rest)
+        magnitudes.append(model.head.weight.detach().abs())
+        return done
+
+    monkeypatch.setattr(training, "_step", spy)
+    ratios = [epoch.flip_ratio for epoch in fitted(1, bop=BopRecipe(rate=0.1, threshold=0.0), latent_clip=None)]
+    assert all(torch.equal(each, magnitudes[0]) for each in magnitudes)
+    assert all(ratio is not None and 0 < ratio < 1 for ratio in ratios)
 
 
 def test_without_a_clip_they_grow(monkeypatch: pytest.MonkeyPatch) -> None:
