@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
-from bnnlib import files, sweep
+from bnnlib import sweep
 from bnnlib.anchors import Anchor
-from bnnlib.files import FileError
 from bnnlib.params import DataName
 from bnnlib.sweep import Run, Summary
 
@@ -36,19 +30,6 @@ class Width(NamedTuple):
 
     summary: Summary
     weight_bytes: int
-
-
-def runs(path: Path) -> list[Run]:
-    """The rows of a sweep's table, none where there is no file; the table of epochs beside it is not needed."""
-    if not path.exists():
-        return []
-    try:
-        return [Run.model_validate(cells) for cells in csv.DictReader(io.StringIO(files.read_text(path)))]
-    except ValidationError as error:
-        detail = error.errors()[0]
-        raise FileError(
-            f"{path}: {'.'.join(map(str, detail['loc']))}: {detail['msg']}; `bnn sweep` writes it, so restore it"
-        ) from error
 
 
 def widths(found: Iterable[Run]) -> list[Width]:

@@ -85,8 +85,8 @@ def evidence(reports: Path, data: DataName) -> str:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ReadmeError(
-            f"{reports}: metrics.json or predictions.csv lacks what the page shows ({reason}); "
-            "`dvc repro evaluate` writes them"
+            f"{reports}: metrics.json, predictions.csv or sweep.csv lacks what the page shows ({reason}); "
+            "`dvc repro evaluate` writes the first two, `bnn sweep` the last"
         ) from error
 
 

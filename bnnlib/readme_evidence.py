@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bnnlib import evidence, mistakes, mnist
+from bnnlib import evidence, mistakes, mnist, sweep_tables
 from bnnlib.evidence import Width
 from bnnlib.params import DataName
-from bnnlib.sweep import NO_SURROGATE, Spread
+from bnnlib.sweep import NO_SURROGATE, Run, Spread
 
 if TYPE_CHECKING:  # slow to import
     import pandas as pd
@@ -25,7 +25,7 @@ def markdown(reports: Path, metrics: Mapping[str, Any], predictions: pd.DataFram
     sections = (
         (
             "Other seeds, other widths",
-            _seeds(f"{reports.name}/sweep.csv", evidence.widths(evidence.runs(reports / "sweep.csv"))),
+            _seeds(f"{reports.name}/sweep.csv", evidence.widths(sweep_tables.rows(reports / "sweep.csv", Run))),
         ),
         ("Beside published networks" if data == "mnist" else "Score and size", _frontier(figures, data)),
         ("Signs that flip", _flips(figures, metrics["binary"]["bits"])),

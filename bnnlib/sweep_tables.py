@@ -23,9 +23,9 @@ class Tables:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.histories = path.with_name(f"{path.stem}_histories{path.suffix}")
-        moments = _read(self.histories, Moment)
+        moments = rows(self.histories, Moment)
         known = {moment.key for moment in moments}
-        self.runs = {run.key: run for run in _read(path, Run) if run.key in known}
+        self.runs = {run.key: run for run in rows(path, Run) if run.key in known}
         self._moments = [moment for moment in moments if moment.key in self.runs]
 
     def add(self, run: Run, moments: Iterable[Moment]) -> None:
@@ -41,7 +41,7 @@ class Tables:
         _write(self.path, Run, runs)
 
 
-def _read(path: Path, row: type[Row]) -> list[Row]:
+def rows(path: Path, row: type[Row]) -> list[Row]:
     """The rows of a table, none where there is no file; numbers come back exactly as they were written."""
     if not path.exists():
         return []

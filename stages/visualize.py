@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bnnlib import anchors, evidence, files, mistakes, mnist, models, params, plots, plots_evidence, tracking, weights
+from bnnlib import (
+    anchors,
+    evidence,
+    files,
+    mistakes,
+    mnist,
+    models,
+    params,
+    plots,
+    plots_evidence,
+    sweep_tables,
+    tracking,
+    weights,
+)
+from bnnlib.sweep import Run
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 WORST = 16  # images shown
@@ -38,7 +52,7 @@ def main(
                 figures[f"kernel_{variant}_{number}"] = plots.kernel(kernel)
         sizes = files.read_json(reports / "sizes.json")
         others = anchors.parse(files.read_text(published), str(published))
-        swept = evidence.runs(reports / "sweep.csv")
+        swept = sweep_tables.rows(reports / "sweep.csv", Run)
         points = evidence.points(results, sizes, names, swept, others, cfg.data.name)
         figures["frontier"] = plots_evidence.frontier(points)
         if results["binary"]["bits"] == 1:  # wider weights have no sign to flip

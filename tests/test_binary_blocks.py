@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bnnlib import binary_blocks, models, threads
+from bnnlib import binary_blocks, convolution, models, quantizers, threads
 from bnnlib.models import ConvNet
 from bnnlib.params import Quantization
 
@@ -52,6 +53,8 @@ def outcome(model: ConvNet, n: int, *, on_bits: bool) -> tuple[Tensor, Gradients
 def test_a_step_is_that_of_torch(n: int) -> None:
     model = network()
     logits, gradients, statistics = outcome(model, n, on_bits=True)
+    # Statistics and gradients are sums of up to 13,200 float32 numbers on one side, so they agree to about four digits;
+    # a sign at a tie that fell the other way would show as a difference of a hundredth and more.
     expected, expected_gradients, expected_statistics = outcome(model, n, on_bits=False)
     assert (logits.shape, logits.dtype) == ((n, 10), torch.float32)
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
@@ -61,6 +64,25 @@ def test_a_step_is_that_of_torch(n: int) -> None:
         assert error < 2e-4, name
     for name, numbers in statistics.items():
         torch.testing.assert_close(numbers, expected_statistics[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["random", "agree", "differ"])
+def test_dot_products_are_exact_in_every_block(kind: str) -> None:
+    generator = torch.Generator().manual_seed(4)
+    for block in network().layers()[:3]:
+        side = {1: 28, 32: 20, 16: 12}[block.weight.shape[1]]
+        shape = (3, side, side, block.weight.shape[1])
+        weight = torch.rand(block.weight.shape, generator=generator) - 0.5 if kind == "random" else torch.ones(1)
+        weight = weight.expand(block.weight.shape)
+        x = torch.rand(shape, generator=generator) - 0.5 if kind == "random" else torch.ones(shape)
+        signs = quantizers.signs(-x if kind == "differ" else x)
+        bits = (signs > 0).numpy().astype(np.uint32)
+        axis = 2 if shape[3] == 1 else 3  # rows of pixels, else words of channels
+        words = (bits << np.arange(shape[axis], dtype=np.uint32).reshape(-1, *[1] * (3 - axis))).sum(axis=axis)
+        words = words.reshape(3, side, -1).astype(np.uint32)
+        words = words[..., 0] if shape[3] == 1 else words
+        found = binary_blocks._dots(words, weight)[..., : len(weight)]
+        assert np.array_equal(found, convolution.convolve(signs, quantizers.signs(weight)).numpy())
 
 
 def test_latent_weights_beyond_the_clip_get_no_gradient() -> None:

@@ -47,3 +47,28 @@ def test_a_kernel_leaves_the_other_images_alone() -> None:
     compiled.map_to_spectrum(1, 2, maps, out)
     assert out[:, 1].any()
     assert not out[:, [0, 2]].any()
+
+
+@pytest.mark.parametrize("value", [-1, 1])
+def test_the_largest_sums_of_a_map_fit(value: int) -> None:
+    dots = np.full((2, 20, 20, LANES), value * 2592, np.int16)  # the widest map with the longest dot products
+    sums = np.empty((2, 2, LANES), np.int64)
+    compiled.sum_dots(0, 2, dots, sums)
+    assert (sums[:, 0] == 400 * value * 2592).all()
+    assert (sums[:, 1] == 400 * 2592**2).all()
+
+
+def test_rows_are_packed_from_the_threshold_on_the_leftmost_pixel_lowest() -> None:
+    images = np.zeros((1, 28, 28), np.uint8)
+    images[0, 3, [0, 5, 27]] = [34, 33, 255]
+    rows = np.full((1, 28), 7, np.uint32)
+    compiled.pack_rows(0, 1, images, 34, rows)
+    assert rows[0, 3] == 1 | 1 << 27
+    assert not rows[0, np.arange(28) != 3].any()
+
+
+def test_bits_of_channels_that_are_not_there_stay_clear() -> None:
+    dots = np.zeros((1, 1, 1, LANES), np.int16)
+    words = np.empty((1, 1, 1), np.uint32)
+    compiled.sign_words(0, 1, dots, np.zeros((2, 5), np.float32), words)
+    assert words.item() == 0b11111

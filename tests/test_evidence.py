@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import sweeps
 
-from bnnlib import evidence
+from bnnlib import evidence, sweep_tables
 from bnnlib.anchors import Anchor
 from bnnlib.evidence import Point
 from bnnlib.files import FileError
+from bnnlib.sweep import Run
 
 METRICS: dict[str, Any] = {
     "full": {"bits": 16, "test": {"macro_f1": 0.994}},
@@ -31,36 +32,36 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_the_rows_come_without_the_table_of_epochs(table: Path) -> None:
-    found = evidence.runs(table)
+    found = sweep_tables.rows(table, Run)
     assert [(run.dataset, run.bits, run.surrogate, run.seed, run.macro_f1) for run in found] == [*sweeps.ROWS]
     assert found[3].key == "0000000000000003"
 
 
 def test_an_empty_table_and_none_at_all_have_no_rows(tmp_path: Path) -> None:
     path = tmp_path / "sweep.csv"
-    assert evidence.runs(path) == []
+    assert sweep_tables.rows(path, Run) == []
     path.write_text(f"{sweeps.HEAD}\n")
-    assert evidence.runs(path) == []
+    assert sweep_tables.rows(path, Run) == []
     assert evidence.widths([]) == []
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("0.98,", "good,", "macro_f1: Input should be a valid number"),
-        ("macro_f1", "f1", "macro_f1: Field required"),
-        ("0.98,", "nan,", "macro_f1: Input should be a finite number"),
+        ("0.98,", "good,", ", line 4: macro_f1: 'good': Input should be a valid number"),
+        ("macro_f1", "f1", ": columns are ['dataset', 'bits', 'surrogate', 'seed', 'epoch', 'f1'"),
+        ("0.98,", "nan,", ", line 4: macro_f1: 'nan': Input should be a finite number"),
     ],
 )
 def test_a_faulty_table_is_named(table: Path, old: str, new: str, message: str) -> None:
     table.write_text(table.read_text().replace(old, new, 1))
     with pytest.raises(FileError) as caught:
-        evidence.runs(table)
-    assert str(caught.value).startswith(f"{table}: {message}")
+        sweep_tables.rows(table, Run)
+    assert str(caught.value).startswith(f"{table}{message}")
 
 
 def test_each_data_set_width_and_surrogate_is_a_row(table: Path) -> None:
-    found = evidence.widths(evidence.runs(table))
+    found = evidence.widths(sweep_tables.rows(table, Run))
     assert [(each.summary.dataset, each.summary.bits, each.summary.surrogate, each.summary.n) for each in found] == [
         ("fashion_mnist", 1, "ste", 1),
         ("mnist", 1, "approx", 1),
@@ -75,7 +76,7 @@ def test_each_data_set_width_and_surrogate_is_a_row(table: Path) -> None:
 
 
 def test_points_are_our_networks_the_means_and_the_anchors(table: Path) -> None:
-    found = evidence.points(METRICS, SIZES, NAMES, evidence.runs(table), [ANCHOR], "mnist")
+    found = evidence.points(METRICS, SIZES, NAMES, sweep_tables.rows(table, Run), [ANCHOR], "mnist")
     assert found[:2] == OWN
     approx, ste, two, sixteen = found[2:6]
     assert approx == Point("seeds", "approx", 6_964, 0.975)
@@ -86,6 +87,6 @@ def test_points_are_our_networks_the_means_and_the_anchors(table: Path) -> None:
 
 
 def test_another_data_set_has_its_own_rows_and_no_anchors(table: Path) -> None:
-    found = evidence.points(METRICS, SIZES, NAMES, evidence.runs(table), [ANCHOR], "fashion_mnist")
+    found = evidence.points(METRICS, SIZES, NAMES, sweep_tables.rows(table, Run), [ANCHOR], "fashion_mnist")
     assert found == [*OWN, Point("seeds", "", 6_964, 0.87)]
     assert evidence.points(METRICS, SIZES, NAMES, [], [ANCHOR], "kmnist") == OWN

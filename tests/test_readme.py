@@ -307,6 +307,6 @@ def test_reports_that_lack_the_evidence(tmp_path: Path) -> None:
     reports = reports_in(tmp_path)
     (reports / "predictions.csv").write_text("label,full\n4,4\n")
     with pytest.raises(
-        ReadmeError, match=r"reports: metrics.json or predictions.csv lacks what .* \(KeyError: 'binary'\)"
+        ReadmeError, match=r"reports: metrics.json, predictions.csv or sweep.csv lacks what .* \(KeyError: 'binary'\)"
     ):
         readme.evidence(reports, "mnist")

@@ -23,8 +23,10 @@ from bnnlib import (
     plots,
     plots_evidence,
     readme,
+    sweep_tables,
     weights,
 )
+from bnnlib.sweep import Run
 from stages.visualize import WORST
 
 PRINTED_DIGITS = 4
@@ -104,7 +106,7 @@ def test_figures_that_weigh_follow_from_the_reports(sets: dict[str, mnist.Split]
     name = params.load(ROOT / "params.yaml").data.name
     names = {variant: plots.name(variant, result["bits"]) for variant, result in scores.items()}
     others = anchors.parse((ROOT / "docs/anchors.md").read_text(encoding="utf-8"), "anchors.md")
-    points = evidence.points(scores, sizes, names, evidence.runs(ROOT / "reports/sweep.csv"), others, name)
+    points = evidence.points(scores, sizes, names, sweep_tables.rows(ROOT / "reports/sweep.csv", Run), others, name)
     worst = mistakes.worst(files.read_csv(ROOT / "reports/predictions.csv"), WORST)
     drawn = {
         "frontier": plots_evidence.frontier(points),

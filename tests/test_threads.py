@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -39,13 +40,31 @@ def test_parts_run_at_the_same_time() -> None:
         torch.set_num_threads(before)
 
 
-def test_a_fault_of_any_part_is_raised(count: int) -> None:
+def test_a_fault_of_the_last_part_is_raised(count: int) -> None:
     def fail(start: int, stop: int) -> None:
         if stop == 6:
             raise ValueError("the last part")
 
     with pytest.raises(ValueError, match="the last part"):
         threads.share(fail, 6)
+
+
+def test_after_a_fault_of_the_first_part_the_others_have_ended(count: int) -> None:
+    ended = []
+
+    def work(start: int, stop: int) -> None:
+        if start == 0:
+            raise ValueError("the first part")
+        time.sleep(0.05)
+        ended.append(start)
+
+    with pytest.raises(ValueError, match="the first part"):
+        threads.share(work, 6)
+    assert len(ended) == count - 1
+
+
+def test_of_nothing_nothing_is_done() -> None:
+    threads.share(lambda start, stop: pytest.fail("called"), 0)
 
 
 def test_threads_can_be_taken_from_torch(count: int) -> None:

@@ -35,6 +35,7 @@ def found() -> Found:
         machine=Machine("A Processor", "x86_64", "Linux", 2, ["avx2", "avx512f"], 16.0, 0.1),
         train_images=48_000,
         validation_images=12_000,
+        turn_images=1_000,
         networks={
             "full": Network(PARAMS.training("full"), TIMES, races["full"]),
             "binary": Network(PARAMS.training("binary"), TIMES, races["binary"]),

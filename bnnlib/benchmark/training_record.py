@@ -52,6 +52,7 @@ class Found:
     machine: Machine
     train_images: int
     validation_images: int
+    turn_images: int
     networks: Mapping[Variant, Network]
 
 
@@ -78,7 +79,7 @@ def run(data: Path, cfg: Params, plan: Plan, tell: Callable[[str], object]) -> F
             say = _prefixed(f"{variant}, {name}: ", tell)
             races[name] = training_contest.race(scores, TARGETS[variant], epochs, say)
         networks[variant] = Network(each, times, races)
-    return Found(here, len(train.labels), len(validation.labels), networks)
+    return Found(here, len(train.labels), len(validation.labels), images, networks)
 
 
 def to_json(found: Found, plan: Plan, date: datetime.date) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def to_json(found: Found, plan: Plan, date: datetime.date) -> dict[str, Any]:
         "threads": some.runtime.threads,
         "seed": some.seed,
         "images": {"train": found.train_images, "validation": found.validation_images},
-        "plan": asdict(plan),
+        "plan": {**asdict(plan), "images": found.turn_images},
         "step_macs_per_image": training_contest.step_macs(),
         "matrix_product_side": PRODUCT_SIDE,
         "loops": WHAT,
@@ -103,7 +104,7 @@ def to_json(found: Found, plan: Plan, date: datetime.date) -> dict[str, Any]:
 
 def table(record: Mapping[str, Any]) -> str:
     """The record as text: a row for each loop of each network, then the ratios."""
-    heads = ["", "s an epoch", "images/s", "of the product's rate", "macro-F1", "in epochs", "in seconds"]
+    heads = ["", "s an epoch", "images/s", "of the product's rate", "target macro-F1", "in epochs", "in seconds"]
     rows, ratios = [heads], []
     for variant, each in record["networks"].items():
         for name, loop in each["loops"].items():
