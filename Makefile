@@ -7,7 +7,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .PHONY: repro test check ui lock
 
 repro: $(VENV)/.ready ## rebuild the study: data, both networks, results, figures, README
-	@[ -s .dvc/tmp/rwlock ] || rm -f .dvc/tmp/rwlock # empty where DVC was killed while it wrote its lock: it would refuse to start
+	bnn mend # what a DVC that was killed left half-written
 	dvc repro
 
 test: $(VENV)/.ready ## run all tests, on two cores

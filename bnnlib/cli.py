@@ -68,6 +68,15 @@ def write_readme(
 
 
 @app.command()
+def mend() -> None:
+    """Clear away what a killed DVC left half-written in this folder; for when no DVC runs."""
+    from bnnlib import recovery
+
+    for done in recovery.mend(Path.cwd()):
+        typer.echo(done)
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000, host: str = "127.0.0.1") -> None:
     """Show the logbook in MLflow's pages, until Ctrl-C."""
     from bnnlib import tracking

@@ -87,6 +87,7 @@ EDGES = {
     "record",
     "training_record",
     "packed_file",
+    "recovery",
 }
 HOMES = {
     "mlflow": {"bnnlib/tracking.py", "bnnlib/sweep_log.py"},

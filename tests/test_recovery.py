@@ -1,0 +1,57 @@
+"""Files that a killed DVC left half-written."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from bnnlib import recovery
+from bnnlib.recovery import RecoveryError
+
+LOCK = (ROOT / "dvc.lock").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "dvc.lock", tmp_path)
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    identity = ["-c", "user.name=tests", "-c", "user.email=tests"]
+    for words in (["init", "--quiet"], ["add", "dvc.lock"], [*identity, "commit", "--quiet", "-m", "lock"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def test_what_is_whole_is_left_alone(repository: Path) -> None:
+    (repository / ".dvc/tmp/rwlock").write_text('{"read": {}}')
+    assert recovery.mend(repository) == []
+    assert (repository / ".dvc/tmp/rwlock").read_text() == '{"read": {}}'
+    assert (repository / "dvc.lock").read_text() == LOCK
+
+
+@pytest.mark.parametrize("content", ["", '{"read": {"/a'])
+def test_a_broken_lock_of_running_processes_is_removed(repository: Path, content: str) -> None:
+    (repository / ".dvc/tmp/rwlock").write_text(content)
+    assert recovery.mend(repository) == ["removed .dvc/tmp/rwlock, which was half-written"]
+    assert not (repository / ".dvc/tmp/rwlock").exists()
+
+
+@pytest.mark.parametrize("part", [0.0, 0.1, 0.33, 0.5, 0.77, 0.9])
+def test_a_broken_lock_of_the_graph_is_restored(repository: Path, part: float) -> None:
+    cut = LOCK.index("md5: ", int(part * len(LOCK))) if part else -5  # behind the first half of an entry
+    (repository / "dvc.lock").write_text(LOCK[: cut + 5])
+    assert recovery.mend(repository) == ["restored dvc.lock from the last commit, for it was half-written"]
+    assert (repository / "dvc.lock").read_text() == LOCK
+
+
+def test_without_git_it_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").write_text("")
+    with pytest.raises(RecoveryError, match=r"dvc.lock: half-written, and git does not restore it .*; delete it"):
+        recovery.mend(tmp_path)
+
+
+def test_where_there_is_nothing_nothing_is_done(tmp_path: Path) -> None:
+    assert recovery.mend(tmp_path) == []
