@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,28 +67,28 @@ def generate(reports: Path) -> str:
     metrics = files.read_json(reports / "metrics.json")
     sizes = files.read_json(reports / "sizes.json")
     agreement = files.read_json(reports / "agreement.json")
-    try:
+    remedy = "`dvc repro evaluate agreement` writes them"
+    with _complete(f"{reports}: metrics.json, sizes.json or agreement.json", remedy):
         return _page(reports, metrics, sizes, agreement)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ReadmeError(
-            f"{reports}: metrics.json, sizes.json or agreement.json lacks what the page shows ({reason}); "
-            "`dvc repro evaluate agreement` writes them"
-        ) from error
 
 
 def evidence(reports: Path, data: DataName) -> str:
     """Seeds, comparison, flips and mistakes as Markdown."""
     metrics = files.read_json(reports / "metrics.json")
     predictions = files.read_csv(reports / "predictions.csv")
-    try:
+    remedy = "`dvc repro evaluate` writes the first two, `bnn sweep` the last"
+    with _complete(f"{reports}: metrics.json, predictions.csv or sweep.csv", remedy):
         return readme_evidence.markdown(reports, metrics, predictions, data)
+
+
+@contextmanager
+def _complete(source: str, remedy: str) -> Iterator[None]:
+    """A `ReadmeError` with the remedy where the source lacks what a part shows."""
+    try:
+        yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ReadmeError(
-            f"{reports}: metrics.json, predictions.csv or sweep.csv lacks what the page shows ({reason}); "
-            "`dvc repro evaluate` writes the first two, `bnn sweep` the last"
-        ) from error
+        raise ReadmeError(f"{source} lacks what the page shows ({reason}); {remedy}") from error
 
 
 def speed(reports: Path) -> str:
@@ -111,11 +112,8 @@ def _recorded(reports: Path, name: str, command: str, write: Callable[[Mapping[s
     if not path.exists():
         return f"Nothing measured yet: `{command}` writes {reports.name}/{name}.\n"
     record = files.read_json(path)
-    try:
+    with _complete(f"{path}:", f"`{command}` writes it"):
         return write(record)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ReadmeError(f"{path}: lacks what the page shows ({reason}); `{command}` writes it") from error
 
 
 def _page(reports: Path, metrics: dict[str, Any], sizes: dict[str, Any], agreement: dict[str, Any]) -> str:
