@@ -20,9 +20,10 @@ BATCH = 200
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predicted classes, uint8 (n,), confusion matrix (10, 10) and scores."""
+    """Predicted class and loss of each image, (n,), confusion matrix (10, 10) and scores; losses in nats."""
 
     predictions: NDArray[np.uint8]
+    losses: NDArray[np.float64]
     confusion: NDArray[np.int64]
     scores: metrics.Scores
 
@@ -45,9 +46,10 @@ def evaluate(model: ConvNet, images: Tensor, labels: Tensor) -> Evaluation:
 
 def score(outputs: Tensor, labels: Tensor) -> Evaluation:
     """Evaluate logits, float32 (n, 10), whatever computed them. labels: int64 (n,), on the same device."""
-    loss = functional.cross_entropy(outputs.double(), labels, reduction="sum").item()
-    if not math.isfinite(loss):
+    losses = functional.cross_entropy(outputs.double(), labels, reduction="none")
+    total = losses.sum().item()
+    if not math.isfinite(total):
         raise NonFiniteError("the evaluation's loss is not finite: the network's logits overflow")
     predictions = outputs.argmax(dim=1).to(torch.uint8).cpu().numpy()
     matrix = metrics.confusion(labels.cpu().numpy(), predictions, CLASSES)
-    return Evaluation(predictions, matrix, metrics.scores(matrix, loss))
+    return Evaluation(predictions, losses.cpu().numpy(), matrix, metrics.scores(matrix, total))

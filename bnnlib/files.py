@@ -98,9 +98,16 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 
 def write_split(path: Path, split: Split) -> None:
-    """Write images and labels as .npz: byte-stable, and a checksum (CRC-32) of each array inside."""
+    """Write images and labels as .npz: byte-stable, and a checksum (CRC-32) of each array inside.
+
+    Not by NumPy's savez: it asks for ZIP64, which Python writes in one way up to 3.11.3 and in another one since.
+    """
     buffer = io.BytesIO()
-    np.savez(buffer, images=split.images, labels=split.labels)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, values in split._asdict().items():
+            member = io.BytesIO()
+            np.save(member, values)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
     write_bytes(path, buffer.getvalue())
 
 

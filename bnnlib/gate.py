@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bnnlib import mnist
 from bnnlib.errors import BnnError
 from bnnlib.params import Params, Thresholds
 
-# What the stage `agreement` compares, and how many images MNIST's two parts have; the first makes two splits.
-SPLITS = ("train", "validation", "test")
-IMAGES = (60_000, 10_000)
+# What the stage `agreement` compares.
 PAIRS = ("torch and reference", "torch and fast", "reference and fast")
 
 
@@ -71,7 +70,7 @@ def agreement(report: Mapping[str, Any], limit: int | None) -> list[Verdict]:
 
     `GateError` names a count that is missing or no number.
     """
-    images = sum(min(part, limit or part) for part in IMAGES)
+    images = sum(min(part, limit or part) for part in mnist.IMAGES.values())
     bounds = {"images": images, "dots": 0, "logits": 0, "predictions": 0}
     return [
         Verdict(f"agreement.{pair}.{kind}", _total(report, pair, kind), bound, at_least=kind == "images")
@@ -83,7 +82,7 @@ def agreement(report: Mapping[str, Any], limit: int | None) -> list[Verdict]:
 def _total(report: Mapping[str, Any], pair: str, kind: str) -> float:
     """Sum of a count over the splits."""
     content = {"agreement": report}
-    return sum(_value(content, f"agreement.{split}.{pair}.{kind}", "agreement") for split in SPLITS)
+    return sum(_value(content, f"agreement.{split}.{pair}.{kind}", "agreement") for split in mnist.SPLITS)
 
 
 def _value(content: Mapping[str, Any], name: str, stage: str) -> float:

@@ -1,17 +1,13 @@
-"""Where two classifiers err: losses image by image, the worst images, the classes most often confused."""
+"""Where two classifiers err: the worst images, the classes most often confused."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # slow to import
     import pandas as pd
-
-DIGITS = 6  # of a loss behind the point, in the table; the last digits of an exponential are not the same everywhere
 
 
 class Confusion(NamedTuple):
@@ -30,18 +26,6 @@ class Errors(NamedTuple):
     full: int
     binary: int
     both: int
-
-
-def losses(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Cross-entropy in nats of each image, (n,), rounded to `DIGITS`. logits: (n, classes), finite; labels: (n,)."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)  # exp never overflows
-    exact: NDArray[np.float64] = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
-    return exact.round(DIGITS)
-
-
-def with_losses(predictions: pd.DataFrame, found: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
-    """The table of predictions with a column NAME_loss for each network of that name."""
-    return predictions.assign(**{f"{name}_loss": values for name, values in found.items()})
 
 
 def worst(predictions: pd.DataFrame, count: int) -> pd.DataFrame:

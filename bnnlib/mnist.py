@@ -38,6 +38,8 @@ PARTS = {
     "development": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+IMAGES = {"development": 60_000, "test": 10_000}
+SPLITS = ("train", "validation", "test")  # what the stages work on: the first two share the development part
 
 
 class IdxError(BnnError):

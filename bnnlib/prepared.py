@@ -12,11 +12,9 @@ from bnnlib.mnist import Split
 from bnnlib.params import Data
 from bnnlib.sources import Source
 
-SPLITS = ("train", "validation", "test")
-
 
 def splits(raw: Path, manifest: Mapping[str, str], data: Data, seed: int) -> dict[str, Split]:
-    """Check a folder of raw files against the manifest, decode and split them: the splits by name, as in `SPLITS`."""
+    """Check a folder of raw files against the manifest, decode and split them: by name the splits of `mnist.SPLITS`."""
     sources.verify(raw, manifest)
     parts = {}
     for part, names in mnist.PARTS.items():
@@ -34,12 +32,12 @@ def write(folder: Path, found: Mapping[str, Split]) -> None:
 
 def read(folder: Path) -> dict[str, Split]:
     """Read the splits that `write` wrote."""
-    return {name: files.read_split(folder / f"{name}.npz") for name in SPLITS}
+    return {name: files.read_split(folder / f"{name}.npz") for name in mnist.SPLITS}
 
 
 def is_complete(folder: Path) -> bool:
     """Whether all splits are there."""
-    return all((folder / f"{name}.npz").is_file() for name in SPLITS)
+    return all((folder / f"{name}.npz").is_file() for name in mnist.SPLITS)
 
 
 def cached(cache: Path, manifest: Mapping[str, str], data: Data, seed: int, places: Iterable[Source]) -> Path:

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bnnlib import evaluation, metrics
+from bnnlib import metrics
 from bnnlib.evaluation import Evaluation
-from bnnlib.mnist import Split
-from bnnlib.models import ConvNet
+
+LOSS_DIGITS = 6  # of one image, behind the point: the last digits of an exponential are not the same everywhere
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,6 @@ class Result:
     weight_bytes: int
     file_bytes: int
     packed_bytes: int | None
-
-
-def held_out(model: ConvNet, splits: Mapping[str, Split], device: str) -> dict[str, Evaluation]:
-    """Evaluate a network that has been chosen on held-out sets by name: the only way to scores of test images."""
-    return {name: evaluation.evaluate(model, *evaluation.tensors(split, device)) for name, split in splits.items()}
 
 
 def metrics_object(results: Mapping[str, Result]) -> dict[str, Any]:
@@ -72,8 +67,10 @@ def per_class_table(result: Result) -> pd.DataFrame:
 
 
 def predictions_table(labels: NDArray[np.uint8], results: Mapping[str, Result]) -> pd.DataFrame:
-    """True label and both predictions of every test image, in the order of the test set."""
-    return pd.DataFrame({"label": labels, **{variant: result.test.predictions for variant, result in results.items()}})
+    """True label, both predictions and both losses of every test image, in the order of the test set."""
+    predictions = {variant: result.test.predictions for variant, result in results.items()}
+    losses = {f"{variant}_loss": result.test.losses.round(LOSS_DIGITS) for variant, result in results.items()}
+    return pd.DataFrame({"label": labels, **predictions, **losses})
 
 
 def objects(results: Mapping[str, Result]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from bnnlib.sweep import Job, Moment, Run
 from bnnlib.tracking import RunLog
 
 
-# As a method it would be private to `RunLog`, and each stage of the graph would depend on the sweep.
-@tracking._logged
+# Not a method of `RunLog`: each stage of the graph would depend on the sweep.
+@tracking.logged
 def log_result(log: RunLog, job: Job, run: Run, moments: Sequence[Moment]) -> None:
     """Log a finished training below the open run: its parameters, its scores, and those of each epoch."""
     import mlflow

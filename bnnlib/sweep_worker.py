@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnnlib import files, fingerprint, models, prepared, reports, runtime, sources, training
+from bnnlib import evaluation, files, fingerprint, models, prepared, runtime, sources, training
 from bnnlib.errors import BnnError
 from bnnlib.mnist import Split
 from bnnlib.sources import Source
@@ -30,7 +30,6 @@ CODE = (
     "packed/jit",
     "prepared",
     "quantizers",
-    "reports",
     "runtime",
     "threads",
     "training",
@@ -92,7 +91,7 @@ def _train(job: Job, splits: Mapping[str, Split]) -> tuple[Run, tuple[Moment, ..
     epochs = list(training.fit(splits["train"], splits["validation"], cfg))
     best = training.best(epochs)
     model = models.restore(best.published).to(device)
-    scores = reports.held_out(model, {"test": splits["test"]}, device)["test"].scores
+    scores = evaluation.evaluate(model, *evaluation.tensors(splits["test"], device)).scores
     run = Run(
         dataset=job.data.name,
         bits=cfg.bits,

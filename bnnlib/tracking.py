@@ -110,7 +110,7 @@ def open_run(stage: str, params: Mapping[str, Any], data: Sequence[Path]) -> Ite
     run.finish("FINISHED")
 
 
-def _logged(method: Callable[Concatenate[RunLog, P], None]) -> Callable[Concatenate[RunLog, P], None]:
+def logged(method: Callable[Concatenate[RunLog, P], None]) -> Callable[Concatenate[RunLog, P], None]:
     """Let a fault of the store, or of the way to it, end the logging with one warning."""
 
     @functools.wraps(method)
@@ -144,7 +144,7 @@ class RunLog:
         self.alive = True
         self._parent: str | None = None
 
-    @_logged
+    @logged
     def start(self, stage: str, params: Mapping[str, Any], data: Sequence[Path]) -> None:
         """Begin the run, under the parent that this pipeline run shares."""
         import mlflow
@@ -155,7 +155,7 @@ class RunLog:
         mlflow.start_run(experiment_id=experiment, run_name=stage, parent_run_id=self._parent, tags=tags)
         mlflow.log_params(dict(params))
 
-    @_logged
+    @logged
     def finish(self, status: str) -> None:
         """End the run, and its parent with it until the next stage."""
         import mlflow
@@ -164,14 +164,14 @@ class RunLog:
         if self._parent is not None:
             mlflow.MlflowClient().set_terminated(self._parent, status)
 
-    @_logged
+    @logged
     def log_metrics(self, metrics: Mapping[str, float | None], step: int | None = None) -> None:
         """Log numbers, at an epoch where ``step`` is given; None is left out."""
         import mlflow
 
         mlflow.log_metrics({name: value for name, value in metrics.items() if value is not None}, step=step)
 
-    @_logged
+    @logged
     def log_artifact(self, path: Path) -> None:
         """Log a file, or a folder with all in it."""
         import mlflow
@@ -181,7 +181,7 @@ class RunLog:
         else:
             mlflow.log_artifact(str(path))
 
-    @_logged
+    @logged
     def log_dataset(self, path: Path, split: Split, context: str) -> None:
         """Log that the run used a data set, as "train", "validation" or "test"."""
         import mlflow
@@ -196,7 +196,7 @@ class RunLog:
             dataset = from_numpy(split.images, targets=split.labels, source=str(path), name=path.stem, digest=digest)
         mlflow.log_input(dataset, context=context)
 
-    @_logged
+    @logged
     def log_model(self, name: str, model: torch.nn.Module, example: NDArray[np.uint8]) -> None:
         """Log and register a network with an example of its input, uint8 (n, 28, 28).
 
@@ -217,7 +217,7 @@ class RunLog:
         )
         _set_alias(name, info.registered_model_version)
 
-    @_logged
+    @logged
     def log_packed_model(self, name: str, packed: Path, example: NDArray[Any], output: pd.DataFrame) -> None:
         """Log and register a packed file as a pyfunc model (`bnnlib.served` loads it), under the alias of `log_model`.
 

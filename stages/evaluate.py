@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bnnlib import evaluation, files, mistakes, models, packed_file, params, reports, runtime, tracking, weights
+from bnnlib import evaluation, files, models, packed_file, params, reports, runtime, tracking, weights
 from bnnlib.evaluation import Evaluation
 from bnnlib.mnist import Split
 from bnnlib.models import ConvNet
@@ -37,7 +37,7 @@ def main(
     with tracking.open_run("evaluate", params.flatten(cfg.runtime, "runtime."), data=[validation, test]) as log:
         for name, path in {"validation": validation, "test": test}.items():
             log.log_dataset(path, splits[name], name)
-        results, losses = {}, {}
+        results = {}
         for variant, path, engine in (("full", full, None), ("binary", binary, fast)):
             published = weights.read(path)
             model = models.restore(published).to(cfg.runtime.device)
@@ -51,10 +51,7 @@ def main(
                 packed_bytes=None if engine is None else packed.stat().st_size,
                 **{name: _score(outputs, splits[name]) for name, outputs in logits.items()},
             )
-            losses[variant] = mistakes.losses(logits["test"].numpy(), splits["test"].labels)
-        tables = reports.tables(splits["test"].labels, results)
-        tables["predictions.csv"] = mistakes.with_losses(tables["predictions.csv"], losses)
-        for name, table in tables.items():
+        for name, table in reports.tables(splits["test"].labels, results).items():
             files.write_csv(out / name, table)
             log.log_artifact(out / name)
         for name, content in reports.objects(results).items():

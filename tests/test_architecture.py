@@ -20,6 +20,7 @@ STAGES: dict[str, Any] = GRAPH["stages"]
 MODULES = sorted(str(path.relative_to(ROOT)) for package in imports.PACKAGES for path in (ROOT / package).rglob("*.py"))
 PURE = {
     "params",
+    "params_faults",
     "mnist",
     "metrics",
     "quantizers",

@@ -41,6 +41,7 @@ def test_scores_are_those_of_the_logits(bits: int) -> None:
     # Both sum 23 float64 numbers, perhaps in another order: 23 roundings of 2**-53.
     expected = functional.cross_entropy(outputs.double(), LABELS).item()
     assert found.scores.loss == pytest.approx(expected, rel=23 * 2**-53)
+    assert found.losses.tolist() == functional.cross_entropy(outputs.double(), LABELS, reduction="none").tolist()
     assert found.predictions.dtype == np.uint8
     assert found.predictions.tolist() == outputs.argmax(dim=1).tolist()
     assert found.scores.accuracy == np.mean(found.predictions == DATA.labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import os
 from pathlib import Path
@@ -145,6 +146,13 @@ def test_a_split_reads_back_and_is_written_with_the_same_bytes(tmp_path: Path) -
     assert found.images.dtype == found.labels.dtype == np.uint8
     assert np.array_equal(found.images, split.images)
     assert np.array_equal(found.labels, split.labels)
+
+
+def test_a_split_has_the_bytes_that_every_release_of_python_writes(tmp_path: Path) -> None:
+    images = np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28)
+    files.write_split(tmp_path / "tiny.npz", Split(images, np.array([3, 7], np.uint8)))
+    found = hashlib.sha256((tmp_path / "tiny.npz").read_bytes()).hexdigest()
+    assert found == "5b18ebaadfdd4348a672a24b110e6006bbc222c7e75ff9a4a1dc95e2e4eda24f"
 
 
 def flipped(content: bytes, position: int, mask: int) -> bytes:

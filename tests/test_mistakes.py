@@ -1,14 +1,9 @@
-"""Losses image by image, and which images and classes stand out, from tables worked by hand."""
+"""Which images and classes stand out, from tables worked by hand."""
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pandas as pd
 import pytest
-import torch
-from torch.nn import functional
 
 from bnnlib import mistakes
 from bnnlib.mistakes import Confusion, Errors
@@ -21,34 +16,6 @@ PREDICTIONS = pd.DataFrame(
         "binary_loss": [1.5, 3.0, 9.0, 1.5, 0.1, 2.0, 1.5],
     }
 )
-
-
-def test_losses_are_the_logarithms_of_the_probabilities() -> None:
-    logits = np.log(np.array([[1, 3], [1, 3], [1, 1]], np.float32))
-    labels = np.array([0, 1, 1], np.uint8)
-    expected = [round(math.log(4), 6), round(math.log(4 / 3), 6), round(math.log(2), 6)]
-    assert mistakes.losses(logits, labels).tolist() == expected
-
-
-def test_losses_are_those_that_the_scores_are_the_mean_of() -> None:
-    generator = np.random.default_rng(0)
-    logits = generator.normal(0, 5, (200, 10)).astype(np.float32)
-    labels = generator.integers(0, 10, 200, dtype=np.uint8)
-    tensors = torch.from_numpy(logits).double(), torch.from_numpy(labels).long()
-    expected = functional.cross_entropy(*tensors, reduction="none").numpy()
-    assert np.abs(mistakes.losses(logits, labels) - expected).max() <= 0.5e-6 + 1e-12  # half of the last digit
-
-
-def test_large_logits_do_not_overflow() -> None:
-    logits = np.array([[1000, 0], [-1000, 1000]], np.float32)
-    assert mistakes.losses(logits, np.array([0, 0], np.uint8)).tolist() == [0.0, 2000.0]
-
-
-def test_each_network_gets_a_column_of_losses() -> None:
-    table = pd.DataFrame({"label": [1, 2], "full": [1, 2], "binary": [1, 3]})
-    found = mistakes.with_losses(table, {"full": np.array([0.25, 0.0]), "binary": np.array([0.000001, 2.5])})
-    assert found.to_csv(index=False) == "label,full,binary,full_loss,binary_loss\n1,1,1,0.25,1e-06\n2,2,3,0.0,2.5\n"
-    assert list(table) == ["label", "full", "binary"]
 
 
 @pytest.mark.parametrize(("count", "expected"), [(10, [1, 5, 0, 3, 6]), (3, [1, 5, 0]), (0, [])])

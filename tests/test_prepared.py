@@ -22,7 +22,7 @@ def cached(cache: Path, raw: Path, data: Data = SMALL, seed: int = 0) -> Path:
 
 def test_the_splits_are_those_of_the_raw_files(raw_dir: Path, parts: dict[str, mnist.Split]) -> None:
     found = prepared.splits(raw_dir, MANIFEST, SMALL, seed=0)
-    assert tuple(found) == prepared.SPLITS
+    assert tuple(found) == mnist.SPLITS
     assert {name: split.images.shape for name, split in found.items()} == {
         "train": (240, 28, 28),
         "validation": (60, 28, 28),

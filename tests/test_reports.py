@@ -13,7 +13,8 @@ LABELS = np.array([0, 0, 1, 2], np.uint8)
 
 def evaluation(predictions: list[int], loss_sum: float) -> Evaluation:
     matrix = metrics.confusion(LABELS, predictions, 3)
-    return Evaluation(np.array(predictions, np.uint8), matrix, metrics.scores(matrix, loss_sum))
+    losses = loss_sum * np.array([0.5, 0.25, 0.25, 1e-7])
+    return Evaluation(np.array(predictions, np.uint8), losses, matrix, metrics.scores(matrix, loss_sum))
 
 
 FULL = Result(
@@ -78,9 +79,15 @@ def test_per_class_table_is_that_of_the_test_set() -> None:
     }
 
 
-def test_predictions_table_keeps_the_order_of_the_test_set() -> None:
-    expected = "label,full,binary\n0,0,0\n0,1,0\n1,1,0\n2,2,0\n"
-    assert reports.predictions_table(LABELS, RESULTS).to_csv(index=False) == expected
+def test_predictions_table_keeps_the_order_of_the_test_set_and_six_digits_of_a_loss() -> None:
+    rows = [
+        "label,full,binary,full_loss,binary_loss",
+        "0,0,0,2.0,4.0",
+        "0,1,0,1.0,2.0",
+        "1,1,0,1.0,2.0",
+        "2,2,0,0.0,1e-06",
+    ]
+    assert reports.predictions_table(LABELS, RESULTS).to_csv(index=False).split() == rows
 
 
 def test_file_names() -> None:

@@ -23,6 +23,7 @@ from bnnlib import (
     plots,
     plots_evidence,
     readme,
+    reports,
     sweep_tables,
     weights,
 )
@@ -78,7 +79,7 @@ def test_tables_follow_from_the_predictions(variant: str) -> None:
 def test_losses_of_the_images_average_to_the_loss(variant: str) -> None:
     table = files.read_csv(ROOT / "reports/predictions.csv")
     committed = files.read_json(ROOT / "reports/metrics.json")[variant]["test"]["loss"]
-    assert table[f"{variant}_loss"].mean() == pytest.approx(committed, abs=0.5 * 10**-mistakes.DIGITS)
+    assert table[f"{variant}_loss"].mean() == pytest.approx(committed, abs=0.5 * 10**-reports.LOSS_DIGITS)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -20,7 +20,7 @@ from conftest import ROOT, Bnn
 from distributed import Client
 from ruamel.yaml import YAML
 
-from bnnlib import params, prepared, sources, sweep, sweep_engine, sweep_worker, sweeping
+from bnnlib import mnist, params, sources, sweep, sweep_engine, sweep_worker, sweeping
 from bnnlib.params import Params
 from bnnlib.sweep import Job, SweepError
 from bnnlib.sweep_engine import Engine
@@ -233,7 +233,7 @@ def test_a_worker_with_other_code_refuses(study: Study) -> None:
 
 
 def test_damaged_data_is_the_job_s_fault_not_the_sweep_s_end(study: Study, tmp_path: Path) -> None:
-    for name in prepared.SPLITS:
+    for name in mnist.SPLITS:
         (tmp_path / f"{name}.npz").write_bytes(b"damaged")
     outcome = sweep_worker.run_job(study.jobs()[0], tmp_path)
     assert outcome.run is None
@@ -243,10 +243,10 @@ def test_damaged_data_is_the_job_s_fault_not_the_sweep_s_end(study: Study, tmp_p
 
 def test_the_fingerprint_covers_all_that_computes() -> None:
     """What training, scoring and preparing import, but for the parameters, whose values are in the key, and edges."""
-    modules = ("training", "reports", "runtime", "prepared")
+    modules = ("training", "evaluation", "runtime", "prepared")
     files = {file for module in modules for file in imports.closure(f"bnnlib/{module}.py")}
     needed = {file.removeprefix("bnnlib/").removesuffix(".py") for file in files if not file.endswith("__init__.py")}
-    assert set(sweep_worker.CODE) == needed - {"errors", "files", "fingerprint", "params", "sources"}
+    assert set(sweep_worker.CODE) == needed - {"errors", "files", "fingerprint", "params", "params_faults", "sources"}
 
 
 @pytest.mark.parametrize(
