@@ -59,36 +59,43 @@ class Model(_Section):
 
 
 class Train(_Section):
-    """What both trainings share."""
+    """What both trainings share. ``norm_images``: see `training.reestimate_norms`, None to do without."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     batch_size: Annotated[int, Field(ge=2, le=10_000)]
+    norm_images: Annotated[int, Field(ge=100, le=60_000)] | None
 
 
 class Recipe(_Section):
-    """How one variant is trained. ``shift``, ``shift_share`` and ``contrast``: see `batches.Augmentation`.
-
-    ``max_epochs``: bound of train.epochs for this variant, None for no bound; not applied to a 1-bit network, which
-    needs more.
-    """
+    """How a network is trained. ``shift``, ``shift_share`` and ``contrast``: see `batches.Augmentation`."""
 
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     shift: Annotated[int, Field(ge=0, le=8)]
     shift_share: Annotated[float, Field(ge=0, le=1)]
     contrast: Annotated[float, Field(ge=1, le=10)]
+
+
+class FullRecipe(Recipe):
+    """``max_epochs``: bound of train.epochs for networks wider than 1 bit, which need fewer; None for no bound."""
+
     max_epochs: Annotated[int, Field(ge=1, le=10_000)] | None
 
 
-class BinaryRecipe(Recipe):
-    """Quantizers: see `Quantization`. ``latent_clip``: bound of the latent weights, at 1 bit.
+class MultibitRecipe(FullRecipe):
+    """``learned_step``: see `Quantization`."""
 
-    ``optimizer``: of the weights, at 1 bit; ``bop_rate`` and ``bop_threshold``: see `BopRecipe`.
+    learned_step: bool
+
+
+class BinaryRecipe(Recipe):
+    """Quantizers: see `Quantization`. ``latent_clip``: bound of the latent weights.
+
+    ``optimizer``: of the weights; ``bop_rate`` and ``bop_threshold``: see `BopRecipe`.
     """
 
     surrogate: Surrogate
     channel_scale: bool
-    learned_step: bool
     real_share: Annotated[float, Field(ge=0, le=1)]
     latent_clip: Annotated[float, Field(gt=0, le=100)]
     optimizer: Literal["adam", "bop"]
@@ -177,46 +184,50 @@ class Params(_Section):
     data: Data
     model: Model
     train: Train
-    full: Recipe
+    full: FullRecipe
     binary: BinaryRecipe
+    multibit: MultibitRecipe
     thresholds: DataThresholds
 
     def training(self, variant: Variant) -> Training:
         """The parameters of one variant: `full` is always 16 bits wide, `binary` is model.bits wide."""
-        full = variant == "full"
-        quantization = Quantization(bits=FULL_BITS) if full else self._quantization()
-        recipe = self.full if full else self.binary
+        if variant == "binary" and self.model.bits == 1:
+            return self._binary()
+        recipe = self.full if variant == "full" else self.multibit
         epochs, bound = self.train.epochs, recipe.max_epochs
-        if bound is not None and quantization.bits > 1:
-            epochs = min(epochs, bound)
         return Training(
             variant=variant,
-            quantization=quantization,
+            quantization=Quantization(bits=FULL_BITS) if variant == "full" else self._multibit(),
             seed=self.seed,
             runtime=self.runtime,
-            train=self.train.model_copy(update={"epochs": epochs}),
+            train=self.train.model_copy(update={"epochs": epochs if bound is None else min(epochs, bound)}),
             recipe=recipe,
-            latent_clip=self.binary.latent_clip if quantization.bits == 1 and self.binary.optimizer == "adam" else None,
-            bop=self._bop() if quantization.bits == 1 else None,
+            latent_clip=None,
+            bop=None,
         )
 
-    def _bop(self) -> BopRecipe | None:
+    def _binary(self) -> Training:
         recipe = self.binary
-        if recipe.optimizer == "adam":
-            return None
-        return BopRecipe(rate=recipe.bop_rate, threshold=recipe.bop_threshold)
-
-    def _quantization(self) -> Quantization:
-        """That of the variant `binary`: of the choices those that its width knows."""
-        bits, recipe = self.model.bits, self.binary
-        if bits == 1:
-            return Quantization(
-                bits=bits,
+        bop = recipe.optimizer == "bop"
+        return Training(
+            variant="binary",
+            quantization=Quantization(
+                bits=1,
                 surrogate=recipe.surrogate,
                 channel_scale=recipe.channel_scale,
                 real_share=recipe.real_share,
-            )
-        return Quantization(bits=bits, learned_step=recipe.learned_step and bits < FULL_BITS)
+            ),
+            seed=self.seed,
+            runtime=self.runtime,
+            train=self.train,
+            recipe=recipe,
+            latent_clip=None if bop else recipe.latent_clip,
+            bop=BopRecipe(rate=recipe.bop_rate, threshold=recipe.bop_threshold) if bop else None,
+        )
+
+    def _multibit(self) -> Quantization:
+        bits = self.model.bits
+        return Quantization(bits=bits, learned_step=self.multibit.learned_step and bits < FULL_BITS)
 
 
 def load(path: Path) -> Params:

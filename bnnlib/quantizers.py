@@ -1,7 +1,8 @@
 """Quantizers: a few bits on the way forward, a surrogate gradient on the way back.
 
 Notation: ``x`` is the input, ``y`` the output, ``g`` the gradient that arrives at ``y``. Every function takes
-and returns float32 tensors of one shape; the values of ``y`` lie on the grid that the docstring names.
+and returns float32 tensors of one shape; the values of ``y`` lie on the grid that the docstring names. *Export* is what
+the quantizer leaves in the published network; a surrogate gradient, which training alone meets, leaves nothing there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def signs(x: Tensor) -> Tensor:
 def ste_gradient(g: Tensor, x: Tensor, _progress: float) -> Tensor:
     """Straight-through estimator, clipped (BinaryNet, arXiv:1602.02830): the slope of clip(x, -1, 1).
 
-    dx = g where abs(x) <= 1, else 0.
+    dx = g where abs(x) <= 1, else 0. Export: no trace.
     """
     return torch.ops.aten.hardtanh_backward(g, x, -ABOVE_ONE, ABOVE_ONE)  # 0 at and beyond its bounds
 
@@ -36,7 +37,7 @@ def ste_gradient(g: Tensor, x: Tensor, _progress: float) -> Tensor:
 def approx_gradient(g: Tensor, x: Tensor, _progress: float) -> Tensor:
     """ApproxSign (Bi-Real Net, arXiv:1808.00278): the slope of a parabola on each side of 0.
 
-    dx = g * (2 - 2 abs(x)) where abs(x) <= 1, else 0.
+    dx = g * (2 - 2 abs(x)) where abs(x) <= 1, else 0. Export: no trace.
     """
     return x.abs().mul_(-2).add_(2).clamp_(min=0).mul_(g)
 
@@ -44,7 +45,7 @@ def approx_gradient(g: Tensor, x: Tensor, _progress: float) -> Tensor:
 def swish_gradient(g: Tensor, x: Tensor, _progress: float) -> Tensor:
     """SwishSign (BNN+, arXiv:1812.11800), beta = 5: slope 5 at 0, below 0 from abs(x) = 0.48 on.
 
-    dx = g * beta * (2 - beta x tanh(beta x / 2)) / (1 + cosh(beta x)).
+    dx = g * beta * (2 - beta x tanh(beta x / 2)) / (1 + cosh(beta x)). Export: no trace.
     """
     b = (x * SWISH_BETA).clamp_(-SWISH_END, SWISH_END)  # the slope is 0 in float32 long before cosh overflows
     return (2 - b * torch.tanh(b / 2)).mul_(SWISH_BETA).div_(1 + torch.cosh(b)).mul_(g)
@@ -54,7 +55,7 @@ def annealed_gradient(g: Tensor, x: Tensor, progress: float) -> Tensor:
     """Temperature-scheduled tanh (the error decay estimator of IR-Net, arXiv:1909.10788).
 
     dx = g * k t (1 - tanh(t x)**2), t = 0.1 * 100**progress, k = max(1 / t, 1): wide at the start of the training, with
-    a slope of 1 at 0, ever closer to sign's own slope towards its end (t = 10).
+    a slope of 1 at 0, ever closer to sign's own slope towards its end (t = 10). Export: no trace.
     """
     t = 0.1 * 100**progress
     k = max(1 / t, 1.0)
@@ -62,7 +63,6 @@ def annealed_gradient(g: Tensor, x: Tensor, progress: float) -> Tensor:
 
 
 # What stands in for sign's slope, which is 0 almost everywhere: (g, x, share of the training that is done) -> dx.
-# Export and prediction know nothing of it: the forward pass is the same.
 SURROGATES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "ste": ste_gradient,
     "approx": approx_gradient,
@@ -88,7 +88,8 @@ def sign(x: Tensor, surrogate: str, progress: float = 0.0) -> Tensor:
     """Sign with a surrogate gradient.
 
     Forward: y = +1 where x >= 0, else -1. Backward: that of ``SURROGATES[surrogate]``. ``progress``: share of the
-    training that is done, 0 to 1, which the temperature-scheduled surrogate follows.
+    training that is done, 0 to 1, which the temperature-scheduled surrogate follows. Export: a weight becomes its bit,
+    1 for +1; an activation, with the batch norm before it, becomes a threshold on whole numbers.
     """
     return _Sign.apply(x, surrogate, progress)
 
@@ -106,7 +107,7 @@ class _StraightThrough(torch.autograd.Function):
 def half(x: Tensor) -> Tensor:
     """Round to the nearest IEEE half value (binary16, round half to even), kept in a float32 tensor.
 
-    Forward: y = float32(float16(x)), infinite from abs(x) = 65520 on. Backward: dx = g.
+    Forward: y = float32(float16(x)), infinite from abs(x) = 65520 on. Backward: dx = g. Export: the half values.
     """
     return _StraightThrough.apply(x, x.detach().half().to(x.dtype))
 
@@ -142,7 +143,8 @@ def dorefa_weight(w: Tensor, bits: int) -> Tensor:
     """Uniform quantizer of weights (DoReFa, arXiv:1606.06160, eq. 9), 2 <= bits <= 8, grid [-1, 1].
 
     Forward: y = 2 * code / (2**k - 1) - 1 with the code of `dorefa_codes`.
-    Backward: dx = g * d/dw [tanh(w) / max abs(tanh(w))], the maximum held constant.
+    Backward: dx = g * d/dw [tanh(w) / max abs(tanh(w))], the maximum held constant. Export: the codes, whose grid needs
+    no scale.
     """
     return _StraightThrough.apply(2 * _squash(w) - 1, code_values(dorefa_codes(w, bits), bits))
 
@@ -155,7 +157,8 @@ def uniform(x: Tensor, bits: int) -> Tensor:
 def dorefa_activation(x: Tensor, bits: int) -> Tensor:
     """Uniform quantizer of activations (DoReFa, arXiv:1606.06160, section 2.5), 2 <= bits <= 8, grid [0, 1].
 
-    Forward: y = round((2**k - 1) * clip(x, 0, 1)) / (2**k - 1). Backward: dx = g where 0 <= x <= 1, else 0.
+    Forward: y = round((2**k - 1) * clip(x, 0, 1)) / (2**k - 1). Backward: dx = g where 0 <= x <= 1, else 0. Export:
+    nothing is stored, prediction rounds alike.
     """
     inside = (x >= 0) & (x <= 1)  # clamp's own slope at 0 and 1 differs between releases of torch
     return _StraightThrough.apply(torch.where(inside, x, 0.0), uniform(x.detach(), bits))

@@ -151,7 +151,7 @@ def variants(base: Params, axes: Mapping[str, Sequence[object]]) -> list[Params]
 
 
 def job(cfg: Params, split_seed: int, manifest: Mapping[str, str], code: str) -> Job:
-    """The job of one point: 16 bits by the recipe `full`, the other widths by the recipe `binary`."""
+    """The job of one point: 16 bits by the recipe `full`, the other widths as `train_binary` trains them."""
     training = cfg.training("full" if cfg.model.bits == FULL_BITS else "binary")
     runtime = training.runtime.model_copy(update={"threads": THREADS})
     return Job(training.model_copy(update={"runtime": runtime}), cfg.data, split_seed, manifest, code)

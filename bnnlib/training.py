@@ -17,6 +17,8 @@ from bnnlib.mnist import CLASSES, Split
 from bnnlib.models import ConvNet, NonFiniteError, Published
 from bnnlib.params import Training
 
+NORM_BATCH = 500  # images at a time, where batch norm is re-estimated
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -77,6 +79,8 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
                 for schedule in schedules:
                     schedule.step()
             train_scores = met.scores(epoch)
+            if cfg.train.norm_images is not None:
+                reestimate_norms(model, images[: cfg.train.norm_images])
             published = models.publish(model, epoch)
             validation_scores = evaluation.evaluate(models.restore(published).to(device), *held_out).scores
         yield Epoch(
@@ -128,6 +132,25 @@ class _Met:
             )
         matrix = metrics.confusion(self.labels.cpu().numpy(), self.predictions.cpu().numpy(), CLASSES)
         return metrics.scores(matrix, float(losses @ torch.tensor(self.sizes, dtype=torch.float64)))
+
+
+@torch.no_grad()
+def reestimate_norms(model: ConvNet, images: Tensor) -> None:
+    """Give each batch norm the statistics of these images, the mean over batches. images: uint8 (n, 28, 28), n >= 2.
+
+    The running averages of the training follow its last few batches alone, of images that augmentation has changed
+    and of weights that have moved since. The training itself goes on as it would have, for it uses neither.
+    """
+    norms = [layer.norm for layer in model.layers()]
+    before = [norm.momentum for norm in norms]
+    model.train()
+    model.progress = 1.0  # with the weights that will be published
+    for number, batch in enumerate(images.tensor_split(batches.count(len(images), NORM_BATCH)), start=1):
+        for norm in norms:
+            norm.momentum = 1 / number
+        model(batch)
+    for norm, momentum in zip(norms, before, strict=True):
+        norm.momentum = momentum
 
 
 def _step(

@@ -18,7 +18,7 @@ GOOD: dict[str, Any] = {
     "runtime": {"device": "cpu", "threads": 2},
     "data": {"name": "mnist", "validation_fraction": 0.2, "limit": None},
     "model": {"bits": 1},
-    "train": {"epochs": 3, "batch_size": 100},
+    "train": {"epochs": 3, "batch_size": 100, "norm_images": None},
     "full": {
         "learning_rate": 0.003,
         "weight_decay": 0.0001,
@@ -33,15 +33,22 @@ GOOD: dict[str, Any] = {
         "shift": 0,
         "shift_share": 1.0,
         "contrast": 2.0,
-        "max_epochs": None,
         "surrogate": "ste",
         "channel_scale": False,
-        "learned_step": False,
         "real_share": 0.0,
         "latent_clip": 1.0,
         "optimizer": "bop",
         "bop_rate": 0.01,
         "bop_threshold": 0.0,
+    },
+    "multibit": {
+        "learning_rate": 0.004,
+        "weight_decay": 0.0,
+        "shift": 1,
+        "shift_share": 1.0,
+        "contrast": 1.0,
+        "max_epochs": None,
+        "learned_step": True,
     },
     "thresholds": {
         "mnist": {"full": {"macro_f1": 0.99, "loss": 0.02}, "binary": {"macro_f1": 0.98, "loss": 0.05}},
@@ -93,7 +100,7 @@ TEXT = " (this is text: write the number without quotes)"
 RECIPE = "learning_rate, weight_decay, shift, shift_share, contrast, max_epochs"
 ONE_FAULT: list[tuple[str, Any, str]] = [
     ("train.epoch", 3, "train.epoch: unknown parameter; did you mean epochs?"),
-    ("train.zzz", 3, "train.zzz: unknown parameter; known here: epochs, batch_size"),
+    ("train.zzz", 3, "train.zzz: unknown parameter; known here: epochs, batch_size, norm_images"),
     ("thresholds.mnist.full.los", 3, "thresholds.mnist.full.los: unknown parameter; did you mean loss?"),
     ("thresholds.mnist.full.loss", 0, "thresholds.mnist.full.loss: 0 is not allowed; allowed: a number above 0 to 100"),
     ("thresholds.mnist.all", 1, "thresholds.mnist.all: unknown parameter; known here: full, binary"),
@@ -104,9 +111,9 @@ ONE_FAULT: list[tuple[str, Any, str]] = [
     ("runtimes", {}, "runtimes: unknown parameter; did you mean runtime?"),
     ("seed", MISSING, "seed: missing; allowed: a whole number from 0 below 4294967296"),
     ("data.limit", MISSING, f"data.limit: missing; allowed: {LIMIT}"),
-    ("train", MISSING, "train: missing; allowed: a section with epochs, batch_size"),
-    ("train", None, "train: None is not allowed; allowed: a section with epochs, batch_size"),
-    ("train", [3, 100], "train: [3, 100] is not allowed; allowed: a section with epochs, batch_size"),
+    ("train", MISSING, "train: missing; allowed: a section with epochs, batch_size, norm_images"),
+    ("train", None, "train: None is not allowed; allowed: a section with epochs, batch_size, norm_images"),
+    ("train", [3, 100], "train: [3, 100] is not allowed; allowed: a section with epochs, batch_size, norm_images"),
     ("seed", -1, "seed: -1 is not allowed; allowed: a whole number from 0 below 4294967296"),
     ("seed", 2**32, "seed: 4294967296 is not allowed; allowed: a whole number from 0 below 4294967296"),
     ("seed", True, "seed: True is not allowed; allowed: a whole number from 0 below 4294967296"),
@@ -248,13 +255,21 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "bits", "width", "clip"), [("full", 1, 16, None), ("binary", 1, 1, 1.0), ("binary", 4, 4, None)]
+    ("variant", "bits", "width", "clip", "section"),
+    [
+        ("full", 1, 16, None, "full"),
+        ("binary", 1, 1, 1.0, "binary"),
+        ("binary", 4, 4, None, "multibit"),
+        ("binary", 16, 16, None, "multibit"),
+    ],
 )
-def test_training_of_a_variant(variant: params.Variant, bits: int, width: int, clip: float | None) -> None:
+def test_training_of_a_variant(
+    variant: params.Variant, bits: int, width: int, clip: float | None, section: str
+) -> None:
     content = changed(("model.bits", bits), ("binary.optimizer", "adam"))
     training = params.parse(content, "params.yaml").training(variant)
     assert (training.variant, training.bits, training.latent_clip, training.seed) == (variant, width, clip, 7)
-    assert training.recipe.learning_rate == GOOD[variant]["learning_rate"]
+    assert training.recipe.model_dump() == content[section]
 
 
 @pytest.mark.parametrize(("epochs", "full", "binary"), [(1, 1, 1), (2, 2, 2), (3, 2, 3)])
@@ -266,7 +281,7 @@ def test_max_epochs_bounds_the_epochs_of_its_variant(epochs: int, full: int, bin
 
 @pytest.mark.parametrize(("bits", "epochs"), [(1, 3), (2, 2), (16, 2)])
 def test_a_one_bit_network_takes_all_epochs(bits: int, epochs: int) -> None:
-    content = changed(("train.epochs", 3), ("binary.max_epochs", 2), ("model.bits", bits))
+    content = changed(("train.epochs", 3), ("multibit.max_epochs", 2), ("model.bits", bits))
     assert params.parse(content, "params.yaml").training("binary").train.epochs == epochs
 
 
@@ -276,6 +291,12 @@ def test_bop_is_for_one_bit_and_has_no_latent_clip(bits: int, rate: float | None
     assert (training.bop and training.bop.rate) == rate
     assert training.latent_clip is None
     assert params.parse(GOOD, "params.yaml").training("full").bop is None
+
+
+@pytest.mark.parametrize(("bits", "learned"), [(1, False), (2, True), (8, True), (16, False), (32, False)])
+def test_a_learned_step_is_for_two_to_eight_bits(bits: int, learned: bool) -> None:
+    training = params.parse(changed(("model.bits", bits)), "params.yaml").training("binary")
+    assert training.quantization.learned_step == learned
 
 
 @pytest.mark.parametrize(("bits", "share"), [(1, 0.25), (2, 0.0), (16, 0.0)])
@@ -299,4 +320,5 @@ def test_adam_flips_nothing_by_itself() -> None:
 
 def test_flatten_joins_names_with_dots() -> None:
     assert params.flatten({"a": {"b": {"c": 1}, "d": None}, "e": 2}) == {"a.b.c": 1, "a.d": None, "e": 2}
-    assert params.flatten(params.parse(GOOD, "x").train, "train.") == {"train.epochs": 3, "train.batch_size": 100}
+    flat = params.flatten(params.parse(GOOD, "x").train, "train.")
+    assert flat == {"train.epochs": 3, "train.batch_size": 100, "train.norm_images": None}

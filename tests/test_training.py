@@ -40,7 +40,7 @@ def config(bits: int, **changes: Any) -> Training:
         "quantization": Quantization(bits=bits),
         "seed": 0,
         "runtime": Runtime(device="cpu", threads=2),
-        "train": Train(epochs=2, batch_size=32),
+        "train": Train(epochs=2, batch_size=32, norm_images=None),
         "recipe": Recipe(
             learning_rate=0.01, weight_decay=0.0001, shift=1, shift_share=0.5, contrast=1.5, max_epochs=None
         ),
@@ -95,7 +95,7 @@ def test_the_seed_orders_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_training_learns() -> None:
-    epochs = fitted(16, train=Train(epochs=5, batch_size=32))
+    epochs = fitted(16, train=Train(epochs=5, batch_size=32, norm_images=None))
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4, 5]
     assert epochs[-1].train.loss < epochs[0].train.loss
     assert epochs[-1].train.accuracy > 0.5  # a guess has 0.1
@@ -229,6 +229,48 @@ def test_validation_scores_are_those_of_the_published_network() -> None:
     for epoch in fitted_once(16):
         restored = models.restore(epoch.published)
         assert epoch.validation == evaluation.evaluate(restored, *evaluation.tensors(VALIDATION, "cpu")).scores
+
+
+@pytest.mark.parametrize("bits", [1, 2, 16])
+def test_re_estimated_norms_leave_the_training_as_it_is(bits: int) -> None:
+    again = fitted(bits, train=Train(epochs=2, batch_size=32, norm_images=100))
+    for plain, re_estimated in zip(fitted_once(bits), again, strict=True):
+        assert plain.train == re_estimated.train
+        for name, tensor in plain.published.tensors.items():
+            same = torch.equal(tensor, re_estimated.published.tensors[name])
+            assert same == ("running" not in name)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 16])
+def test_re_estimated_norms_are_the_mean_over_batches(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the first layer, whose input does not depend on other norms; in two batches of equal size."""
+    monkeypatch.setattr(training, "NORM_BATCH", 50)
+    torch.manual_seed(0)
+    model = ConvNet(Quantization(bits=bits))
+    images, _ = evaluation.tensors(TRAIN, "cpu")
+    training.reestimate_norms(model, images[:100])
+    first = model.layers()[0]
+    with torch.no_grad():
+        weight = quantizers.quantize_weight(first.weight, bits)
+        maps = convolution.convolve(models.prepare(images[:100], bits)[..., None], weight)
+    halves = maps.double().split(50)
+    mean = torch.stack([half.mean(dim=(0, 1, 2)) for half in halves]).mean(dim=0)
+    variance = torch.stack([half.var(dim=(0, 1, 2)) for half in halves]).mean(dim=0)
+    torch.testing.assert_close(first.norm.running_mean, mean.float(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(first.norm.running_var, variance.float(), rtol=1e-4, atol=1e-4)
+    assert [layer.norm.momentum for layer in model.layers()] == [0.1] * 4
+
+
+def test_re_estimated_norms_are_those_of_the_weights_that_are_published() -> None:
+    """In the first of two stages too, where the training still uses real weights."""
+    torch.manual_seed(0)
+    staged, plain = ConvNet(Quantization(bits=1, real_share=1.0)), ConvNet(Quantization(bits=1))
+    plain.load_state_dict(staged.state_dict())
+    images, _ = evaluation.tensors(TRAIN, "cpu")
+    for model in (staged, plain):
+        training.reestimate_norms(model, images)
+    for a, b in zip(staged.layers(), plain.layers(), strict=True):
+        torch.testing.assert_close(a.norm.running_mean, b.norm.running_mean)
 
 
 def test_train_scores_are_means_over_images_not_batches() -> None:
