@@ -233,10 +233,13 @@ def benchmark(
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
     reports: Reports = REPORTS,
     networks: Annotated[
-        Path, typer.Option(help="The folder with full.safetensors and binary.bnn.", show_default="models")
-    ] = MODEL.parent,
+        Path | None,
+        typer.Option(help="Without --training: the folder with full.safetensors and binary.bnn.", show_default="models"),
+    ] = None,
     data: Annotated[Path, typer.Option(help="The folder with train.npz and validation.npz.")] = Path("data/processed"),
-    params_yaml: Annotated[Path, typer.Option(help="--training: the recipes.")] = Path("params.yaml"),
+    params_yaml: Annotated[
+        Path | None, typer.Option(help="--training: the recipes.", show_default="params.yaml")
+    ] = None,
 ) -> None:
     """Time the packed network beside torch and onnxruntime, on an otherwise idle machine: minutes, all cores.
 
@@ -246,12 +249,15 @@ def benchmark(
     date = datetime.datetime.now(tz=datetime.UTC).date()
     given = {"rounds": rounds, "images": images, "epochs": epochs, "epochs_at_most": epochs_at_most}
     effort = {name: value for name, value in given.items() if value is not None}
+    out = reports if save else None
     if training:
-        result, text = _benchmark_training(data, params_yaml, effort, date, reports if save else None)
-    elif effort.keys() & {"epochs", "epochs_at_most"}:
-        raise typer.BadParameter("--epochs and --epochs-at-most go with --training alone")
+        if networks is not None:
+            raise typer.BadParameter("--networks does not go with --training, which trains its own")
+        result, text = _benchmark_training(data, params_yaml or Path("params.yaml"), effort, date, out)
+    elif effort.keys() & {"epochs", "epochs_at_most"} or params_yaml is not None:
+        raise typer.BadParameter("--epochs, --epochs-at-most and --params-yaml go with --training alone")
     else:
-        result, text = _benchmark_prediction(networks, data, effort, date, reports if save else None)
+        result, text = _benchmark_prediction(networks or MODEL.parent, data, effort, date, out)
     typer.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else text)
 
 

@@ -52,13 +52,14 @@ def page(text: str, reports: Path, name: str, data: DataName) -> str:
 
 def updated(text: str, generated: str, name: str, markers: Markers = RESULTS) -> str:
     """The page with ``generated`` between two markers; `ReadmeError` where one of them is not there exactly once."""
+    way_out = f"; `git checkout -- {name}` brings back the page of the last commit, `bnn readme` then fills it"
     for marker in markers:
         if text.count(marker) != 1:
-            raise ReadmeError(f"{name}: the marker {marker} stands there {text.count(marker)} times, expected once")
+            raise ReadmeError(f"{name}: the marker {marker} stands there {text.count(marker)} times, not once{way_out}")
     head, _, rest = text.partition(markers.begin)
     _, end, tail = rest.partition(markers.end)
     if not end:
-        raise ReadmeError(f"{name}: the marker {markers.end} stands before {markers.begin}")
+        raise ReadmeError(f"{name}: the marker {markers.end} stands before {markers.begin}{way_out}")
     return f"{head}{markers.begin}\n\n{generated}\n{markers.end}{tail}"
 
 
