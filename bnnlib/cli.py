@@ -234,7 +234,7 @@ def benchmark(
     reports: Reports = REPORTS,
     networks: Annotated[
         Path | None,
-        typer.Option(help="Without --training: the folder with full.safetensors and binary.bnn.", show_default="models"),
+        typer.Option(help="The folder with full.safetensors and binary.bnn, not --training.", show_default="models"),
     ] = None,
     data: Annotated[Path, typer.Option(help="The folder with train.npz and validation.npz.")] = Path("data/processed"),
     params_yaml: Annotated[
