@@ -252,10 +252,10 @@ def benchmark(
     out = reports if save else None
     if training:
         if networks is not None:
-            raise typer.BadParameter("--networks does not go with --training, which trains its own")
+            raise typer.BadParameter("not with --training, which trains its own: --networks")
         result, text = _benchmark_training(data, params_yaml or Path("params.yaml"), effort, date, out)
     elif effort.keys() & {"epochs", "epochs_at_most"} or params_yaml is not None:
-        raise typer.BadParameter("--epochs, --epochs-at-most and --params-yaml go with --training alone")
+        raise typer.BadParameter("only with --training: --epochs, --epochs-at-most, --params-yaml")
     else:
         result, text = _benchmark_prediction(networks or MODEL.parent, data, effort, date, out)
     typer.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else text)

@@ -52,7 +52,7 @@ def page(text: str, reports: Path, name: str, data: DataName) -> str:
 
 def updated(text: str, generated: str, name: str, markers: Markers = RESULTS) -> str:
     """The page with ``generated`` between two markers; `ReadmeError` where one of them is not there exactly once."""
-    way_out = f"; `git checkout -- {name}` brings back the page of the last commit, `bnn readme` then fills it"
+    way_out = f"; put it right, or take the last commit's page, without your edits: `git checkout -- {name}`"
     for marker in markers:
         if text.count(marker) != 1:
             raise ReadmeError(f"{name}: the marker {marker} stands there {text.count(marker)} times, not once{way_out}")

@@ -172,6 +172,7 @@ OTHERS = {
     "limit": 300,
     "epochs": 1,
     "max_epochs": 1,
+    "norm_images": 100,
     "contrast": 2.0,
     "surrogate": "approx",
     "optimizer": "bop",

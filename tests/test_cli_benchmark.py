@@ -96,13 +96,13 @@ def test_the_training(bnn: Bnn, data: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_options_of_the_training_alone(option: str, bnn: Bnn) -> None:
     code, _, errors = bnn("benchmark", option, "1")
     assert code == 2
-    assert "go with --training alone" in " ".join(errors.split())
+    assert "only with --training: --epochs" in " ".join(errors.split())
 
 
 def test_the_training_takes_no_trained_networks(bnn: Bnn) -> None:
     code, _, errors = bnn("benchmark", "--training", "--networks", "models")
     assert code == 2
-    assert "--networks does not go with --training" in " ".join(errors.split())
+    assert "not with --training, which trains its own: --networks" in " ".join(errors.split())
 
 
 @pytest.mark.parametrize("option", [("--rounds", "0"), ("--images", "0"), ("--epochs", "0"), ("--epochs-at-most", "0")])

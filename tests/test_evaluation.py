@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,15 @@ def test_scores_are_those_of_the_logits(bits: int) -> None:
     assert found.confusion.sum() == 23
     for label, prediction in zip(DATA.labels, found.predictions, strict=True):
         assert found.confusion[label, prediction] > 0
+
+
+def test_losses_are_the_logarithms_of_the_probabilities() -> None:
+    outputs = torch.full((3, 10), -1000.0)
+    outputs[0, :2] = outputs[1, :2] = torch.tensor([1.0, 3.0]).log()
+    outputs[2, 0] = 1000.0
+    found = evaluation.score(outputs, torch.tensor([0, 1, 1]))
+    assert found.losses == pytest.approx([math.log(4), math.log(4 / 3), 2000], rel=1e-6)
+    assert found.scores.loss == pytest.approx(found.losses.mean())
 
 
 @pytest.mark.parametrize("batch", [1, 5, 22, 23])

@@ -98,6 +98,7 @@ RATE = "a number above 0 to 1"
 LIMIT = "a whole number from 200 to 60000, or null"
 TEXT = " (this is text: write the number without quotes)"
 RECIPE = "learning_rate, weight_decay, shift, shift_share, contrast, max_epochs"
+NORM_IMAGES = "a whole number from 100 to 60000, or null"
 ONE_FAULT: list[tuple[str, Any, str]] = [
     ("train.epoch", 3, "train.epoch: unknown parameter; did you mean epochs?"),
     ("train.zzz", 3, "train.zzz: unknown parameter; known here: epochs, batch_size, norm_images"),
@@ -108,6 +109,10 @@ ONE_FAULT: list[tuple[str, Any, str]] = [
     ("thresholds.kmnist", MISSING, "thresholds.kmnist: missing; allowed: a section with full, binary, or null"),
     ("thresholds.mnst", None, "thresholds.mnst: unknown parameter; did you mean mnist?"),
     ("full.latent_clip", 1.0, f"full.latent_clip: unknown parameter; known here: {RECIPE}"),
+    ("train.norm_images", 99, f"train.norm_images: 99 is not allowed; allowed: {NORM_IMAGES}"),
+    ("train.norm_images", 60_001, f"train.norm_images: 60001 is not allowed; allowed: {NORM_IMAGES}"),
+    ("multibit.shift", 9, "multibit.shift: 9 is not allowed; allowed: a whole number from 0 to 8"),
+    ("multibit", MISSING, f"multibit: missing; allowed: a section with {RECIPE}, learned_step"),
     ("runtimes", {}, "runtimes: unknown parameter; did you mean runtime?"),
     ("seed", MISSING, "seed: missing; allowed: a whole number from 0 below 4294967296"),
     ("data.limit", MISSING, f"data.limit: missing; allowed: {LIMIT}"),

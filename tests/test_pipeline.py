@@ -17,9 +17,11 @@ import mlflow
 import networks
 import numpy as np
 import pytest
-from conftest import Clone
+from conftest import ROOT, Clone
 from mlflow.entities import Run
 from ruamel.yaml import YAML
+
+from bnnlib import params
 
 STAGES = [
     "download",
@@ -116,7 +118,7 @@ def test_runs_hold_parameters_scores_data_sets_and_artifacts(study: Clone) -> No
     _, stages = first_pipeline(study)
     training = stages["train_binary"]
     assert training.data.params["quantization.bits"] == "1"
-    assert training.data.params["recipe.learning_rate"] == "0.01"
+    assert training.data.params["recipe.learning_rate"] == str(params.load(ROOT / "params.yaml").binary.learning_rate)
     history = client.get_metric_history(training.info.run_id, "validation_macro_f1")
     assert [point.step for point in history] == [1]
     assert {data_set.dataset.name for data_set in training.inputs.dataset_inputs} == {"train", "validation"}

@@ -44,7 +44,7 @@ def test_writing_twice_changes_nothing() -> None:
 def test_markers_that_are_missing_doubled_or_swapped(text: str, message: str) -> None:
     with pytest.raises(ReadmeError) as caught:
         readme.updated(text, "new", "page")
-    assert str(caught.value).startswith(f"{message}; `git checkout -- page` brings back")
+    assert str(caught.value).startswith(f"{message}; put it right, or take the last commit")
 
 
 def reports_in(folder: Path) -> Path:

@@ -24,9 +24,9 @@ def grid(**axes: Any) -> list[Job]:
     return sweep.distinct(job(cfg) for cfg in sweep.variants(BASE, axes))
 
 
-def changed(name: str, value: object) -> Params:
+def changed(name: str, value: object, base: Params = BASE) -> Params:
     """The base with one parameter changed; the name is dotted."""
-    content: dict[str, Any] = BASE.model_dump()
+    content: dict[str, Any] = base.model_dump()
     section = content
     *path, last = name.split(".")
     for step in path:
@@ -82,9 +82,10 @@ def test_the_grid_is_the_product_and_surrogates_count_at_1_bit_only() -> None:
 
 
 def test_each_width_has_its_recipe_and_all_jobs_one_thread_and_one_split() -> None:
-    full, binary = grid(bits=[16, 1], seeds=[7])
-    assert (full.training.recipe, binary.training.recipe) == (BASE.full, BASE.binary)
-    assert {each.training.runtime.threads for each in (full, binary)} == {1}
+    full, binary, wider = grid(bits=[16, 1, 4], seeds=[7])
+    recipes = [each.training.recipe for each in (full, binary, wider)]
+    assert recipes == [BASE.full, BASE.binary, BASE.multibit]
+    assert {each.training.runtime.threads for each in (full, binary, wider)} == {1}
     assert {each.split_seed for each in (full, binary)} == {0}
     assert str(full) == "mnist, 16 bits, seed 7"
     assert str(binary) == "mnist, 1 bit, ste, seed 7"
@@ -99,7 +100,9 @@ def test_repeated_values_are_one_job_and_no_axes_are_the_base() -> None:
 def test_epochs_of_the_option_stay_below_the_bound_of_the_recipe() -> None:
     bound = BASE.full.max_epochs
     assert bound is not None
-    assert [each.training.train.epochs for each in grid(bits=[1, 16], epochs=[bound + 9])] == [bound + 9, bound]
+    assert bound == BASE.multibit.max_epochs
+    found = {each.training.bits: each.training.train.epochs for each in grid(bits=[1, 4, 16], epochs=[bound + 9])}
+    assert found == {1: bound + 9, 4: bound, 16: bound}
 
 
 def test_all_faults_of_the_options_are_listed_at_once() -> None:
@@ -137,13 +140,25 @@ def test_what_changes_the_results_changes_the_key(name: str, value: object) -> N
     assert job(changed(name, value)).key != job().key
 
 
+def test_the_key_at_four_bits_is_that_of_its_own_recipe() -> None:
+    four = changed("model.bits", 4)
+    assert job(changed("multibit.learning_rate", 0.5, four)).key != job(four).key
+    assert job(changed("binary.learning_rate", 0.5, four)).key == job(four).key
+
+
 @pytest.mark.parametrize("change", [{"split_seed": 1}, {"manifest": {"images": "1" * 64}}, {"code": "d"}])
 def test_data_split_and_code_change_the_key(change: dict[str, Any]) -> None:
     assert job(**change).key != job().key
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("runtime.threads", 7), ("full.learning_rate", 0.5), ("thresholds.mnist.full.loss", 9.0)]
+    ("name", "value"),
+    [
+        ("runtime.threads", 7),
+        ("full.learning_rate", 0.5),
+        ("multibit.learning_rate", 0.5),
+        ("thresholds.mnist.full.loss", 9.0),
+    ],
 )
 def test_what_has_no_say_in_the_results_keeps_the_key(name: str, value: object) -> None:
     assert job(changed(name, value)).key == job().key
