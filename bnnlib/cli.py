@@ -24,13 +24,14 @@ app = typer.Typer(
 
 Reports = Annotated[Path, typer.Option(help="The folder with the results.")]
 REPORTS = Path("reports")
+PARAMS_YAML = Path("params.yaml")
 PackedFile = Annotated[Path, typer.Option(help="The packed model.", show_default="models/binary.bnn")]
 # Of the repository that this file is in: `bnn predict` is for files anywhere.
 MODEL = Path(__file__).resolve().parents[1] / "models" / "binary.bnn"
 
 
 @app.command()
-def check(reports: Reports = REPORTS, params_yaml: Annotated[Path, typer.Option()] = Path("params.yaml")) -> None:
+def check(reports: Reports = REPORTS, params_yaml: Annotated[Path, typer.Option()] = PARAMS_YAML) -> None:
     """Compare the test metrics with the thresholds, and the engines with one another; exit with 1 on a miss."""
     from bnnlib import files, gate, params
 
@@ -51,7 +52,7 @@ def write_readme(
     reports: Reports = REPORTS,
     page: Annotated[Path, typer.Option(help="The page whose generated parts are written.")] = Path("README.md"),
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 when the page is stale.")] = False,
-    params_yaml: Annotated[Path, typer.Option()] = Path("params.yaml"),
+    params_yaml: Annotated[Path, typer.Option()] = PARAMS_YAML,
 ) -> None:
     """Write the tables and the figures of the README from the reports."""
     from bnnlib import files, params, readme
@@ -153,7 +154,7 @@ def sweep(
     backend: Annotated[Literal["loky", "dask"], typer.Option(help="Processes here, or a Dask cluster.")] = "loky",
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The cluster's scheduler.")] = None,
     data: Annotated[Path, typer.Option(help="The folder with the manifests of the data, and raw/.")] = Path("data"),
-    params_yaml: Annotated[Path, typer.Option()] = Path("params.yaml"),
+    params_yaml: Annotated[Path, typer.Option()] = PARAMS_YAML,
 ) -> None:
     """Train a grid of networks by params.yaml; what is left out keeps the value there.
 
@@ -253,7 +254,7 @@ def benchmark(
     if training:
         if networks is not None:
             raise typer.BadParameter("not with --training, which trains its own: --networks")
-        result, text = _benchmark_training(data, params_yaml or Path("params.yaml"), effort, date, out)
+        result, text = _benchmark_training(data, params_yaml or PARAMS_YAML, effort, date, out)
     elif effort.keys() & {"epochs", "epochs_at_most"} or params_yaml is not None:
         raise typer.BadParameter("only with --training: --epochs, --epochs-at-most, --params-yaml")
     else:

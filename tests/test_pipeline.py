@@ -255,9 +255,8 @@ def test_killed_at_any_moment_the_pipeline_ends_with_the_same_hashes(study: Clon
         time.sleep(delay_s)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        study.run(
-            "python", "-m", "bnnlib.cli", "mend"
-        )  # DVC may have been killed while it wrote; so begins `make repro`
+        # DVC may have been killed while it wrote; so begins `make repro`.
+        study.run("python", "-m", "bnnlib.cli", "mend")
     study.run("dvc", "repro")
     assert lock(study) == before
     assert study.run("git", "status", "--porcelain").stdout == ""

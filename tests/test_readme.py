@@ -44,7 +44,8 @@ def test_writing_twice_changes_nothing() -> None:
 def test_markers_that_are_missing_doubled_or_swapped(text: str, message: str) -> None:
     with pytest.raises(ReadmeError) as caught:
         readme.updated(text, "new", "page")
-    assert str(caught.value).startswith(f"{message}; put it right, or take the last commit")
+    way_out = "; put it right, or take the last commit's page, without your edits: `git checkout -- page`"
+    assert str(caught.value) == message + way_out
 
 
 def reports_in(folder: Path) -> Path:
