@@ -67,13 +67,15 @@ class Train(_Section):
 
 
 class Recipe(_Section):
-    """How a network is trained. ``shift``, ``shift_share`` and ``contrast``: see `batches.Augmentation`."""
+    """How a network is trained. ``shift`` to ``zoom``: see `batches.Augmentation`."""
 
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     shift: Annotated[int, Field(ge=0, le=8)]
     shift_share: Annotated[float, Field(ge=0, le=1)]
     contrast: Annotated[float, Field(ge=1, le=10)]
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    zoom: Annotated[float, Field(ge=1, le=2)]
 
 
 class FullRecipe(Recipe):

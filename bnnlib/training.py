@@ -66,7 +66,7 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     steps = batches.count(len(images), batch_size)
     used = optimizers.build(model, cfg)
     schedules = [optimizers.schedule(optimizer, epochs, steps) for optimizer in used]
-    augmentation = batches.Augmentation(recipe.shift, recipe.shift_share, recipe.contrast)
+    augmentation = batches.Augmentation(recipe.shift, recipe.shift_share, recipe.contrast, recipe.rotation, recipe.zoom)
     for epoch in range(1, epochs + 1):
         with threads.taken_from_torch() if device == "cpu" and model.trains_on_bits() else nullcontext():
             signs_before = _weight_signs(model)
