@@ -139,7 +139,8 @@ def reestimate_norms(model: ConvNet, images: Tensor) -> None:
     """Give each batch norm the statistics of these images, the mean over batches. images: uint8 (n, 28, 28), n >= 2.
 
     The running averages of the training follow its last few batches alone, of images that augmentation has changed
-    and of weights that have moved since. The training itself goes on as it would have, for it uses neither.
+    and of weights that have moved since. The training goes on as it would have, for there batch norm takes the
+    statistics of each batch.
     """
     norms = [layer.norm for layer in model.layers()]
     before = [norm.momentum for norm in norms]
