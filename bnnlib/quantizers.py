@@ -1,8 +1,9 @@
 """Quantizers: a few bits on the way forward, a surrogate gradient on the way back.
 
 Notation: ``x`` is the input, ``y`` the output, ``g`` the gradient that arrives at ``y``. Every function takes
-and returns float32 tensors of one shape; the values of ``y`` lie on the grid that the docstring names. *Export* is what
-the quantizer leaves in the published network and, at 1 bit, in the packed file; a surrogate gradient leaves nothing there.
+and returns float32 tensors of one shape; the values of ``y`` lie on the grid that the docstring names. *Export* is
+what the quantizer leaves in the published network and, at 1 bit, in the packed file; a surrogate gradient leaves
+nothing there.
 """
 
 from __future__ import annotations
