@@ -17,12 +17,20 @@ class Augmentation:
     ``shift``: moved by up to so many pixels each way; black moves in. ``shift_share``: share of the images that are
     moved at all. ``contrast``: every pixel times a factor between 1 / contrast and contrast, uniform in its logarithm,
     white at most. To a 1-bit network, which knows ink from ground alone, that is a lower or a higher threshold: bolder
-    or thinner strokes.
+    or thinner strokes. ``rotation``: turned by up to so many degrees each way. ``zoom``: width and height each times a
+    factor between 1 / zoom and zoom, uniform in its logarithm.
     """
 
     shift: int = 0
     shift_share: float = 1.0
     contrast: float = 1.0
+    rotation: float = 0.0
+    zoom: float = 1.0
+
+    @property
+    def warps(self) -> bool:
+        """Whether images are turned or zoomed."""
+        return self.rotation != 0 or self.zoom != 1
 
 
 def shuffled(
@@ -39,9 +47,16 @@ def shuffled(
     offsets[:, torch.rand(len(images), generator=generator) >= augmentation.shift_share] = augmentation.shift
     offsets = offsets.to(images.device)
     exponents = 2 * torch.rand(len(images), generator=generator).to(images.device) - 1
-    parts = (part.tensor_split(count(len(images), batch_size), dim=-1) for part in (order, offsets, exponents))
-    for rows, moves, powers in zip(*parts, strict=True):
+    warps = torch.zeros(3, len(images), device=images.device)
+    if augmentation.warps:
+        warps = 2 * torch.rand(3, len(images), generator=generator).to(images.device) - 1
+    drawn = (order, offsets, exponents, warps)
+    parts = (part.tensor_split(count(len(images), batch_size), dim=-1) for part in drawn)
+    for rows, moves, powers, (turns, *zooms) in zip(*parts, strict=True):
         batch = images[rows]
+        if augmentation.warps:
+            factors = augmentation.zoom ** torch.stack(zooms)
+            batch = _warp(batch, torch.deg2rad(augmentation.rotation * turns), factors)
         if augmentation.shift:
             batch = _shift(batch, moves, augmentation.shift)
         if augmentation.contrast != 1:
@@ -57,6 +72,21 @@ def count(images: int, batch_size: int) -> int:
 def _multiply(images: Tensor, factors: Tensor) -> Tensor:
     """Pixels times the factor of their image, rounded down, at most 255: uint8 (n, side, side), float32 (n,)."""
     return (images * factors[:, None, None]).clamp_(max=255).to(torch.uint8)
+
+
+def _warp(images: Tensor, angles: Tensor, factors: Tensor) -> Tensor:
+    """Turn each image about its centre and zoom its width and its height, with bilinear interpolation, black around.
+
+    uint8 (n, side, side); angles in radians (n,), clockwise; factors (2, n).
+    """
+    sine, cosine, none = torch.sin(angles), torch.cos(angles), torch.zeros_like(angles)
+    width, height = factors
+    # Where each pixel comes from: turned back, then shrunk by the factors.
+    rows = [[cosine / width, sine / width, none], [-sine / height, cosine / height, none]]
+    matrices = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+    grid = functional.affine_grid(matrices, [len(images), 1, *images.shape[1:]], align_corners=False)
+    found = functional.grid_sample(images[:, None].float(), grid, align_corners=False)
+    return found[:, 0].round().to(torch.uint8)
 
 
 def _shift(images: Tensor, offsets: Tensor, shift: int) -> Tensor:

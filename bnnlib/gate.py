@@ -70,7 +70,7 @@ def agreement(report: Mapping[str, Any], limit: int | None) -> list[Verdict]:
 
     `GateError` names a count that is missing or no number.
     """
-    images = sum(min(part, limit or part) for part in mnist.IMAGES.values())
+    images = sum(min(part, limit or part) for part in mnist.PART_SIZES.values())
     bounds = {"images": images, "dots": 0, "logits": 0, "predictions": 0}
     return [
         Verdict(f"agreement.{pair}.{kind}", _total(report, pair, kind), bound, at_least=kind == "images")

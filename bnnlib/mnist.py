@@ -38,7 +38,7 @@ PARTS = {
     "development": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-IMAGES = {"development": 60_000, "test": 10_000}
+PART_SIZES = {"development": 60_000, "test": 10_000}  # images, the same in all data sets
 SPLITS = ("train", "validation", "test")  # what the stages work on: the first two share the development part
 
 

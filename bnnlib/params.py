@@ -59,7 +59,7 @@ class Model(_Section):
 
 
 class Train(_Section):
-    """What both trainings share. ``norm_images``: see `training.reestimate_norms`, None to do without."""
+    """What both trainings share. ``norm_images``: how many images, the first, `training.reestimate_norms` takes."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     batch_size: Annotated[int, Field(ge=2, le=10_000)]
@@ -67,22 +67,24 @@ class Train(_Section):
 
 
 class Recipe(_Section):
-    """How a network is trained. ``shift``, ``shift_share`` and ``contrast``: see `batches.Augmentation`."""
+    """How a network is trained. ``shift`` to ``zoom``: see `batches.Augmentation`."""
 
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     shift: Annotated[int, Field(ge=0, le=8)]
     shift_share: Annotated[float, Field(ge=0, le=1)]
     contrast: Annotated[float, Field(ge=1, le=10)]
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    zoom: Annotated[float, Field(ge=1, le=2)]
 
 
-class FullRecipe(Recipe):
+class BoundedRecipe(Recipe):
     """``max_epochs``: bound of train.epochs for networks wider than 1 bit, which need fewer; None for no bound."""
 
     max_epochs: Annotated[int, Field(ge=1, le=10_000)] | None
 
 
-class MultibitRecipe(FullRecipe):
+class MultibitRecipe(BoundedRecipe):
     """``learned_step``: see `Quantization`."""
 
     learned_step: bool
@@ -184,7 +186,7 @@ class Params(_Section):
     data: Data
     model: Model
     train: Train
-    full: FullRecipe
+    full: BoundedRecipe
     binary: BinaryRecipe
     multibit: MultibitRecipe
     thresholds: DataThresholds
@@ -192,40 +194,49 @@ class Params(_Section):
     def training(self, variant: Variant) -> Training:
         """The parameters of one variant: `full` is always 16 bits wide, `binary` is model.bits wide."""
         if variant == "binary" and self.model.bits == 1:
-            return self._binary()
-        recipe = self.full if variant == "full" else self.multibit
-        epochs, bound = self.train.epochs, recipe.max_epochs
+            recipe = self.binary
+            bop = BopRecipe(rate=recipe.bop_rate, threshold=recipe.bop_threshold)
+            flips = recipe.optimizer == "bop"
+            return self._training(
+                variant,
+                self._binary_quantization(),
+                recipe,
+                latent_clip=None if flips else recipe.latent_clip,
+                bop=bop if flips else None,
+            )
+        if variant == "full":
+            return self._training(variant, Quantization(bits=FULL_BITS), self.full)
+        return self._training(variant, self._multibit_quantization(), self.multibit)
+
+    def _training(
+        self,
+        variant: Variant,
+        quantization: Quantization,
+        recipe: Recipe,
+        latent_clip: float | None = None,
+        bop: BopRecipe | None = None,
+    ) -> Training:
+        epochs = self.train.epochs
+        if isinstance(recipe, BoundedRecipe) and recipe.max_epochs is not None:
+            epochs = min(epochs, recipe.max_epochs)
         return Training(
             variant=variant,
-            quantization=Quantization(bits=FULL_BITS) if variant == "full" else self._multibit(),
+            quantization=quantization,
             seed=self.seed,
             runtime=self.runtime,
-            train=self.train.model_copy(update={"epochs": epochs if bound is None else min(epochs, bound)}),
+            train=self.train.model_copy(update={"epochs": epochs}),
             recipe=recipe,
-            latent_clip=None,
-            bop=None,
+            latent_clip=latent_clip,
+            bop=bop,
         )
 
-    def _binary(self) -> Training:
+    def _binary_quantization(self) -> Quantization:
         recipe = self.binary
-        bop = recipe.optimizer == "bop"
-        return Training(
-            variant="binary",
-            quantization=Quantization(
-                bits=1,
-                surrogate=recipe.surrogate,
-                channel_scale=recipe.channel_scale,
-                real_share=recipe.real_share,
-            ),
-            seed=self.seed,
-            runtime=self.runtime,
-            train=self.train,
-            recipe=recipe,
-            latent_clip=None if bop else recipe.latent_clip,
-            bop=BopRecipe(rate=recipe.bop_rate, threshold=recipe.bop_threshold) if bop else None,
+        return Quantization(
+            bits=1, surrogate=recipe.surrogate, channel_scale=recipe.channel_scale, real_share=recipe.real_share
         )
 
-    def _multibit(self) -> Quantization:
+    def _multibit_quantization(self) -> Quantization:
         bits = self.model.bits
         return Quantization(bits=bits, learned_step=self.multibit.learned_step and bits < FULL_BITS)
 

@@ -1,8 +1,9 @@
 """Quantizers: a few bits on the way forward, a surrogate gradient on the way back.
 
 Notation: ``x`` is the input, ``y`` the output, ``g`` the gradient that arrives at ``y``. Every function takes
-and returns float32 tensors of one shape; the values of ``y`` lie on the grid that the docstring names. *Export* is what
-the quantizer leaves in the published network; a surrogate gradient, which training alone meets, leaves nothing there.
+and returns float32 tensors of one shape; the values of ``y`` lie on the grid that the docstring names. *Export* is
+what the quantizer leaves in the published network and, at 1 bit, in the packed file; a surrogate gradient leaves
+nothing there.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def sign(x: Tensor, surrogate: str, progress: float = 0.0) -> Tensor:
 
     Forward: y = +1 where x >= 0, else -1. Backward: that of ``SURROGATES[surrogate]``. ``progress``: share of the
     training that is done, 0 to 1, which the temperature-scheduled surrogate follows. Export: a weight becomes its bit,
-    1 for +1; an activation, with the batch norm before it, becomes a threshold on whole numbers.
+    1 for +1; in the packed file an activation and the batch norm before it become a threshold on whole numbers.
     """
     return _Sign.apply(x, surrogate, progress)
 
@@ -107,7 +108,8 @@ class _StraightThrough(torch.autograd.Function):
 def half(x: Tensor) -> Tensor:
     """Round to the nearest IEEE half value (binary16, round half to even), kept in a float32 tensor.
 
-    Forward: y = float32(float16(x)), infinite from abs(x) = 65520 on. Backward: dx = g. Export: the half values.
+    Forward: y = float32(float16(x)), infinite from abs(x) = 65520 on. Backward: dx = g. Export: a weight's half values;
+    of an activation nothing, prediction rounds alike.
     """
     return _StraightThrough.apply(x, x.detach().half().to(x.dtype))
 

@@ -66,7 +66,7 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     steps = batches.count(len(images), batch_size)
     used = optimizers.build(model, cfg)
     schedules = [optimizers.schedule(optimizer, epochs, steps) for optimizer in used]
-    augmentation = batches.Augmentation(recipe.shift, recipe.shift_share, recipe.contrast)
+    augmentation = batches.Augmentation(recipe.shift, recipe.shift_share, recipe.contrast, recipe.rotation, recipe.zoom)
     for epoch in range(1, epochs + 1):
         with threads.taken_from_torch() if device == "cpu" and model.trains_on_bits() else nullcontext():
             signs_before = _weight_signs(model)
@@ -139,7 +139,8 @@ def reestimate_norms(model: ConvNet, images: Tensor) -> None:
     """Give each batch norm the statistics of these images, the mean over batches. images: uint8 (n, 28, 28), n >= 2.
 
     The running averages of the training follow its last few batches alone, of images that augmentation has changed
-    and of weights that have moved since. The training itself goes on as it would have, for it uses neither.
+    and of weights that have moved since. The training goes on as it would have, for there batch norm takes the
+    statistics of each batch.
     """
     norms = [layer.norm for layer in model.layers()]
     before = [norm.momentum for norm in norms]

@@ -174,6 +174,7 @@ OTHERS = {
     "max_epochs": 1,
     "norm_images": 100,
     "contrast": 2.0,
+    "zoom": 1.5,
     "surrogate": "approx",
     "optimizer": "bop",
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -127,3 +129,38 @@ def test_contrast_ends_at_white() -> None:
     found = torch.cat([batch for batch, _ in epoch(images, torch.arange(200), 50, shift=0, seed=0, contrast=3.0)])
     assert int(found.max()) == 255
     assert int(found.min()) >= 66
+
+
+def test_a_quarter_turn_is_clockwise() -> None:
+    images = torch.randint(0, 256, (3, 28, 28), dtype=torch.uint8)
+    quarter = torch.full((3,), math.pi / 2)
+    assert torch.equal(batches._warp(images, quarter, torch.ones(2, 3)), torch.rot90(images, -1, (1, 2)))
+
+
+def test_zoom_scales_width_and_height_each_by_its_factor() -> None:
+    block = torch.zeros(1, 28, 28, dtype=torch.uint8)
+    block[0, 12:16, 10:18] = 200  # 4 high, 8 wide, in the middle
+    doubled = batches._warp(block, torch.zeros(1), torch.tensor([[1.0], [2.0]]))
+    assert (doubled[0] == 200).sum(dim=0).tolist() == [0] * 10 + [6] * 8 + [0] * 10  # its edges are grey
+    halved = batches._warp(block, torch.zeros(1), torch.tensor([[0.5], [1.0]]))
+    assert (halved[0] == 200).sum(dim=1).tolist() == [0] * 12 + [4] * 4 + [0] * 12
+
+
+def test_turns_and_zooms_stay_within_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    met = []
+
+    def spy(images: Tensor, angles: Tensor, factors: Tensor) -> Tensor:
+        met.append((angles, factors))
+        return images
+
+    monkeypatch.setattr(batches, "_warp", spy)
+    generator = torch.Generator().manual_seed(0)
+    list(batches.shuffled(*numbered(400), 50, Augmentation(rotation=10.0, zoom=1.25), generator))
+    angles = torch.cat([angles for angles, _ in met])
+    factors = torch.cat([factors for _, factors in met], dim=1)
+    assert len(angles) == 400
+    assert 9 < torch.rad2deg(angles).abs().max() <= 10 + 1e-5
+    assert 0.8 <= factors.min() < 0.82 < 1.23 < factors.max() <= 1.25
+    assert not torch.equal(factors[0], factors[1])
+    below = (factors < 1).double().mean(dim=1)  # a half, with a standard deviation of 0.025
+    assert bool(((below > 0.4) & (below < 0.6)).all())

@@ -25,6 +25,8 @@ GOOD: dict[str, Any] = {
         "shift": 2,
         "shift_share": 0.5,
         "contrast": 1.0,
+        "rotation": 10.0,
+        "zoom": 1.25,
         "max_epochs": 2,
     },
     "binary": {
@@ -33,6 +35,8 @@ GOOD: dict[str, Any] = {
         "shift": 0,
         "shift_share": 1.0,
         "contrast": 2.0,
+        "rotation": 10.0,
+        "zoom": 1.25,
         "surrogate": "ste",
         "channel_scale": False,
         "real_share": 0.0,
@@ -47,6 +51,8 @@ GOOD: dict[str, Any] = {
         "shift": 1,
         "shift_share": 1.0,
         "contrast": 1.0,
+        "rotation": 10.0,
+        "zoom": 1.25,
         "max_epochs": None,
         "learned_step": True,
     },
@@ -97,7 +103,7 @@ THREADS = "a whole number from 1 to 256"
 RATE = "a number above 0 to 1"
 LIMIT = "a whole number from 200 to 60000, or null"
 TEXT = " (this is text: write the number without quotes)"
-RECIPE = "learning_rate, weight_decay, shift, shift_share, contrast, max_epochs"
+RECIPE = "learning_rate, weight_decay, shift, shift_share, contrast, rotation, zoom, max_epochs"
 NORM_IMAGES = "a whole number from 100 to 60000, or null"
 ONE_FAULT: list[tuple[str, Any, str]] = [
     ("train.epoch", 3, "train.epoch: unknown parameter; did you mean epochs?"),

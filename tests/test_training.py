@@ -41,7 +41,9 @@ def config(bits: int, **changes: Any) -> Training:
         "seed": 0,
         "runtime": Runtime(device="cpu", threads=2),
         "train": Train(epochs=2, batch_size=32, norm_images=None),
-        "recipe": Recipe(learning_rate=0.01, weight_decay=0.0001, shift=1, shift_share=0.5, contrast=1.5),
+        "recipe": Recipe(
+            learning_rate=0.01, weight_decay=0.0001, shift=1, shift_share=0.5, contrast=1.5, rotation=10.0, zoom=1.1
+        ),
         "latent_clip": 0.5 if bits == 1 else None,
         "bop": None,
     }
