@@ -139,7 +139,8 @@ def _grouped(channels: NDArray[Any]) -> NDArray[Any]:
 def _normalised(words: NDArray[np.uint32], dots: NDArray[np.int16], weight: Tensor, norm: nn.BatchNorm2d) -> _Block:
     """Batch norm of the dot products from exact sums: y = gamma * (dot - mean) / sqrt(variance + eps) + beta.
 
-    Moves the running statistics as torch's batch norm does, the variance unbiased.
+    Moves the running statistics as torch's batch norm does, the variance unbiased; without a momentum they are the
+    means over the batches since they were reset.
     """
     n, size, _, channels = dots.shape
     sums = np.empty((n, 2, channels), np.int64)
@@ -148,8 +149,10 @@ def _normalised(words: NDArray[np.uint32], dots: NDArray[np.int16], weight: Tens
     total, squares = sums.sum(axis=0)[:, : len(weight)]
     mean = total / count
     variance = squares / count - mean**2
+    batches = norm.get_buffer("num_batches_tracked").add_(1)
+    momentum = 1 / batches.item() if norm.momentum is None else norm.momentum
     for name, now in (("running_mean", mean), ("running_var", variance * count / (count - 1))):
-        norm.get_buffer(name).lerp_(torch.from_numpy(now).float(), norm.momentum or 0.0)
+        norm.get_buffer(name).lerp_(torch.from_numpy(now).float(), momentum)
     inverse = 1 / np.sqrt(variance + norm.eps)
     gamma, beta = (part.detach().double().numpy() for part in (norm.weight, norm.bias))
     scale_offset = np.stack([gamma * inverse, beta - mean * gamma * inverse]).astype(np.float32)

@@ -146,6 +146,7 @@ def sweep(
     seeds: Annotated[str | None, typer.Option(help="Seeds of the trainings, as 0,1,2.")] = None,
     bits: Annotated[str | None, typer.Option(help="Bit widths, as 1,16.")] = None,
     surrogates: Annotated[str | None, typer.Option(help="Surrogate gradients at 1 bit, as ste,approx.")] = None,
+    profiles: Annotated[str | None, typer.Option(help="Profiles at 1 bit, as default,record.")] = None,
     datasets: Annotated[str | None, typer.Option(help="Names of data sets.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of each training, instead of train.epochs.")] = None,
     out: Annotated[Path, typer.Option(help="The table; a row for each run, its epochs in a file beside it.")] = REPORTS
@@ -163,7 +164,7 @@ def sweep(
     """
     from bnnlib import params, sweep, sweep_engine, sweeping
 
-    texts = {"seeds": seeds, "bits": bits, "surrogates": surrogates, "datasets": datasets}
+    texts = {"seeds": seeds, "bits": bits, "surrogates": surrogates, "profiles": profiles, "datasets": datasets}
     axes: dict[str, list[int | str]] = {axis: sweep.values(text) for axis, text in texts.items() if text is not None}
     if epochs is not None:
         axes["epochs"] = [epochs]

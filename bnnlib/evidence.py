@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bnnlib import sweep
 from bnnlib.anchors import Anchor
 from bnnlib.params import DataName
-from bnnlib.sweep import Run, Summary
+from bnnlib.sweep import NONE, Run, Summary
 
 
 class Point(NamedTuple):
@@ -26,17 +25,19 @@ class Point(NamedTuple):
 
 
 class Width(NamedTuple):
-    """What the seeds of one bit width came to, and the bytes of its weights."""
+    """What the seeds of one `Run.group` came to, and the bytes of its weights."""
 
     summary: Summary
     weight_bytes: int
 
 
 def widths(found: Iterable[Run]) -> list[Width]:
-    """Mean and standard deviation for each data set, bit width and surrogate, in the table's order."""
+    """Mean and standard deviation for each `Run.group`, in the table's order."""
     table = list(found)
-    sizes = {run.place()[:3]: run.weight_bytes for run in table}
-    return [Width(each, sizes[each.dataset, each.bits, each.surrogate]) for each in sweep.aggregate(table)]
+    sizes = {run.group(): run.weight_bytes for run in table}
+    return [
+        Width(each, sizes[each.dataset, each.bits, each.surrogate, each.profile]) for each in sweep.aggregate(table)
+    ]
 
 
 def points(
@@ -57,14 +58,19 @@ def points(
     ]
     published = {result["bits"] for result in metrics.values()}
     swept = [width for width in widths(found) if width.summary.dataset == data]
-    counts = Counter(width.summary.bits for width in swept)
-    seeds = [_mean(width, width.summary.bits in published, counts[width.summary.bits] > 1) for width in swept]
+    surrogates = {width.summary.surrogate for width in swept} - {NONE}
+    seeds = [_mean(width, width.summary.bits in published, len(surrogates) > 1) for width in swept]
     others = [Point(anchor.kind, anchor.name, anchor.weight_bytes, anchor.accuracy) for anchor in anchors]
     return [*own, *seeds, *(others if data == "mnist" else [])]
 
 
 def _mean(width: Width, published: bool, several: bool) -> Point:
-    """Named by its surrogate where there are several, else by its bits, if no published network has its name there."""
+    """Named by what tells it from a published network: its bits, its surrogate where there are several, its profile."""
     summary, score = width.summary, width.summary.scores["macro_f1"]
-    bits = "" if published else f"{summary.bits} bit{'s' if summary.bits > 1 else ''}"
-    return Point("seeds", summary.surrogate if several else bits, width.weight_bytes, score.mean, score.sd)
+    names = {
+        f"{summary.bits} bit{'s' if summary.bits > 1 else ''}": not published,
+        summary.surrogate: several and summary.surrogate != NONE,
+        f"profile {summary.profile}": summary.profile not in {"default", NONE},
+    }
+    name = ", ".join(name for name, told in names.items() if told)
+    return Point("seeds", name, width.weight_bytes, score.mean, score.sd)

@@ -20,6 +20,9 @@ BITS: tuple[int, ...] = get_args(Bits)
 FULL_BITS: Bits = 16
 Surrogate = Literal["ste", "approx", "swish", "annealed"]
 DataName = Literal["mnist", "fashion_mnist", "kmnist"]
+Profile = Literal["default", "record"]
+Rotation = Annotated[float, Field(ge=0, le=180)]  # degrees each way
+Zoom = Annotated[float, Field(ge=1, le=2)]
 
 
 class ParamsError(BnnError):
@@ -74,8 +77,8 @@ class Recipe(_Section):
     shift: Annotated[int, Field(ge=0, le=8)]
     shift_share: Annotated[float, Field(ge=0, le=1)]
     contrast: Annotated[float, Field(ge=1, le=10)]
-    rotation: Annotated[float, Field(ge=0, le=180)]
-    zoom: Annotated[float, Field(ge=1, le=2)]
+    rotation: Rotation
+    zoom: Zoom
 
 
 class BoundedRecipe(Recipe):
@@ -114,6 +117,14 @@ class BinaryRecipe(Recipe):
             reason = f"bop has no latent weights, which {needing} needs; set that to 0 or false"
             raise PydanticCustomError("combination", "{reason}", {"reason": reason})
         return value
+
+
+class Record(_Section):
+    """The profile `record`: what takes the place of train.epochs, binary.rotation and binary.zoom at 1 bit."""
+
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    rotation: Rotation
+    zoom: Zoom
 
 
 class Quantization(_Section):
@@ -182,6 +193,7 @@ class Params(_Section):
     """The whole of params.yaml."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    profile: Profile
     runtime: Runtime
     data: Data
     model: Model
@@ -189,36 +201,40 @@ class Params(_Section):
     full: BoundedRecipe
     binary: BinaryRecipe
     multibit: MultibitRecipe
+    record: Record
     thresholds: DataThresholds
 
     def training(self, variant: Variant) -> Training:
         """The parameters of one variant: `full` is always 16 bits wide, `binary` is model.bits wide."""
-        if variant == "binary" and self.model.bits == 1:
-            recipe = self.binary
-            bop = BopRecipe(rate=recipe.bop_rate, threshold=recipe.bop_threshold)
-            flips = recipe.optimizer == "bop"
-            return self._training(
-                variant,
-                self._binary_quantization(),
-                recipe,
-                latent_clip=None if flips else recipe.latent_clip,
-                bop=bop if flips else None,
-            )
         if variant == "full":
-            return self._training(variant, Quantization(bits=FULL_BITS), self.full)
-        return self._training(variant, self._multibit_quantization(), self.multibit)
+            return self._training(variant, Quantization(bits=FULL_BITS), self.full, self._bounded(self.full))
+        if self.model.bits == 1:
+            return self._binary()
+        return self._training(variant, self._multibit_quantization(), self.multibit, self._bounded(self.multibit))
+
+    def _binary(self) -> Training:
+        recipe, epochs = self.binary, self.train.epochs
+        if self.profile == "record":
+            recipe = recipe.model_copy(update={"rotation": self.record.rotation, "zoom": self.record.zoom})
+            epochs = self.record.epochs
+        quantization = Quantization(
+            bits=1, surrogate=recipe.surrogate, channel_scale=recipe.channel_scale, real_share=recipe.real_share
+        )
+        if recipe.optimizer == "bop":
+            bop = BopRecipe(rate=recipe.bop_rate, threshold=recipe.bop_threshold)
+            return self._training("binary", quantization, recipe, epochs, bop=bop)
+        return self._training("binary", quantization, recipe, epochs, latent_clip=recipe.latent_clip)
 
     def _training(
         self,
         variant: Variant,
         quantization: Quantization,
         recipe: Recipe,
+        epochs: int,
+        *,
         latent_clip: float | None = None,
         bop: BopRecipe | None = None,
     ) -> Training:
-        epochs = self.train.epochs
-        if isinstance(recipe, BoundedRecipe) and recipe.max_epochs is not None:
-            epochs = min(epochs, recipe.max_epochs)
         return Training(
             variant=variant,
             quantization=quantization,
@@ -230,11 +246,10 @@ class Params(_Section):
             bop=bop,
         )
 
-    def _binary_quantization(self) -> Quantization:
-        recipe = self.binary
-        return Quantization(
-            bits=1, surrogate=recipe.surrogate, channel_scale=recipe.channel_scale, real_share=recipe.real_share
-        )
+    def _bounded(self, recipe: BoundedRecipe) -> int:
+        """The epochs of a network wider than 1 bit."""
+        epochs = self.train.epochs
+        return epochs if recipe.max_epochs is None else min(epochs, recipe.max_epochs)
 
     def _multibit_quantization(self) -> Quantization:
         bits = self.model.bits

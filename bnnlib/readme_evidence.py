@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bnnlib import evidence, mistakes, mnist, sweep_tables
 from bnnlib.evidence import Width
 from bnnlib.params import DataName
-from bnnlib.sweep import NO_SURROGATE, Run, Spread
+from bnnlib.sweep import NONE, Run, Spread
 
 if TYPE_CHECKING:  # slow to import
     import pandas as pd
@@ -35,7 +35,7 @@ def markdown(reports: Path, metrics: Mapping[str, Any], predictions: pd.DataFram
 
 
 def _seeds(table: str, widths: Sequence[Width]) -> list[str]:
-    """A row for each data set, bit width and surrogate of the sweep; without rows, how to get some."""
+    """A row for each data set, bit width, surrogate and profile of the sweep; without rows, how to get some."""
     if not widths:
         return [
             "Not measured yet: the commands of the frozen stage `sweep` in [dvc.yaml](dvc.yaml) fill "
@@ -44,16 +44,18 @@ def _seeds(table: str, widths: Sequence[Width]) -> list[str]:
     lines = [
         "Networks trained anew on one thread each, the division into training and validation images kept: mean ± "
         "standard deviation over the seeds (n - 1 in its denominator), and the plain value where there is one "
-        f"seed. Scores are on the test images but for the validation column. From [{table}]({table}).",
+        "seed. Scores are on the test images but for the validation column. The profile `default` is what `dvc repro` "
+        f"trains, `record` a longer training (`record` in [params.yaml](params.yaml)). From [{table}]({table}).",
         "",
-        "| data set | bits | surrogate | seeds | macro-F1 | loss | accuracy | validation macro-F1 | weight bytes |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| data set | bits | surrogate | profile | seeds | macro-F1 | loss | accuracy "
+        "| validation macro-F1 | weight bytes |",
+        "| --- | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for summary, weight_bytes in widths:
         scores = (_spread(summary.scores[name]) for name in SWEPT)
-        surrogate = "" if summary.surrogate == NO_SURROGATE else summary.surrogate
+        names = ("" if name == NONE else name for name in (summary.surrogate, summary.profile))
         lines.append(
-            f"| {TITLES[summary.dataset]} | {summary.bits} | {surrogate} | {summary.n} "
+            f"| {TITLES[summary.dataset]} | {summary.bits} | {' | '.join(names)} | {summary.n} "
             f"| {' | '.join(scores)} | {weight_bytes:,} |"
         )
     return lines

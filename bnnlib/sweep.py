@@ -1,4 +1,4 @@
-"""A sweep: trainings over a grid of data sets, bit widths, surrogates and seeds, and the tables of their results."""
+"""A sweep: trainings over a grid, of seeds, bit widths and more, and the tables of their results."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ AXES = {
     "datasets": "data.name",
     "bits": "model.bits",
     "surrogates": "binary.surrogate",
+    "profiles": "profile",
     "seeds": "seed",
     "epochs": "train.epochs",
 }
-NO_SURROGATE = "none"  # of networks wider than 1 bit, which have no sign to find a gradient for
+NONE = "none"  # surrogate and profile of networks wider than 1 bit, on which neither has a say
 SCORES = ("macro_f1", "loss", "accuracy", "validation_macro_f1", "validation_loss")
 THREADS = 1  # of each training, whatever params.yaml says: a sweep fills the cores with processes
 
@@ -48,6 +49,7 @@ class Run(_Row):
     dataset: str
     bits: int
     surrogate: str
+    profile: str
     seed: int
     epoch: int
     macro_f1: float
@@ -58,9 +60,13 @@ class Run(_Row):
     weight_bytes: int
     key: str
 
-    def place(self) -> tuple[str, int, str, int]:
+    def group(self) -> tuple[str, int, str, str]:
+        """What it shares with the runs that differ by the seed alone."""
+        return self.dataset, self.bits, self.surrogate, self.profile
+
+    def place(self) -> tuple[tuple[str, int, str, str], int]:
         """Where the run stands in the table."""
-        return self.dataset, self.bits, self.surrogate, self.seed
+        return self.group(), self.seed
 
 
 class Moment(_Row):
@@ -79,19 +85,17 @@ class Job:
     """One training of a sweep with all that decides its results: parameters, data and code.
 
     ``manifest``: file name -> SHA-256 of the raw data; ``split_seed``: of the division into training and validation,
-    the same in the whole sweep; ``code``: fingerprint of the modules that compute.
+    the same in the whole sweep; ``code``: fingerprint of the modules that compute. ``surrogate`` and ``profile`` are
+    the names in the table for what ``training`` holds, or `NONE`.
     """
 
     training: Training
+    surrogate: str
+    profile: str
     data: Data
     split_seed: int
     manifest: Mapping[str, str]
     code: str
-
-    @property
-    def surrogate(self) -> str:
-        """Name of the surrogate gradient, or `NO_SURROGATE`."""
-        return self.training.quantization.surrogate if self.training.bits == 1 else NO_SURROGATE
 
     @property
     def key(self) -> str:
@@ -108,8 +112,8 @@ class Job:
 
     def __str__(self) -> str:
         bits = "1 bit" if self.training.bits == 1 else f"{self.training.bits} bits"
-        surrogate = f", {self.surrogate}" if self.training.bits == 1 else ""
-        return f"{self.data.name}, {bits}{surrogate}, seed {self.training.seed}"
+        names = "".join(f", {name}" for name in (self.surrogate, self.profile) if name != NONE)
+        return f"{self.data.name}, {bits}{names}, seed {self.training.seed}"
 
 
 @dataclass(frozen=True)
@@ -122,11 +126,12 @@ class Spread:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the ``n`` seeds of one data set, bit width and surrogate came to: name of a score -> its spread."""
+    """What the ``n`` seeds of one `Run.group` came to: name of a score -> its spread."""
 
     dataset: str
     bits: int
     surrogate: str
+    profile: str
     n: int
     scores: Mapping[str, Spread]
 
@@ -146,19 +151,24 @@ def variants(base: Params, axes: Mapping[str, Sequence[object]]) -> list[Params]
     if faults:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise SweepError("\n".join([f"the sweep's options: {count}", *(f"  {fault}" for fault in faults)]))
-    points = itertools.product(*([(axis, value) for value in given] for axis, given in axes.items()))
-    return [_replaced(base, dict(point)) for point in points]
+    grid = itertools.product(*([(axis, value) for value in given] for axis, given in axes.items()))
+    points = [_replaced(base, dict(point)) for point in grid]
+    if "epochs" in axes and any(point.profile == "record" for point in points):
+        raise SweepError("--epochs has no say in the profile record, which trains record.epochs: leave one of them out")
+    return points
 
 
 def job(cfg: Params, split_seed: int, manifest: Mapping[str, str], code: str) -> Job:
     """The job of one point: 16 bits by the recipe `full`, the other widths as `train_binary` trains them."""
     training = cfg.training("full" if cfg.model.bits == FULL_BITS else "binary")
     runtime = training.runtime.model_copy(update={"threads": THREADS})
-    return Job(training.model_copy(update={"runtime": runtime}), cfg.data, split_seed, manifest, code)
+    surrogate, profile = (training.quantization.surrogate, cfg.profile) if training.bits == 1 else (NONE, NONE)
+    training = training.model_copy(update={"runtime": runtime})
+    return Job(training, surrogate, profile, cfg.data, split_seed, manifest, code)
 
 
 def distinct(jobs: Iterable[Job]) -> list[Job]:
-    """The jobs without repetitions: above 1 bit all surrogates are the same job."""
+    """The jobs without repetitions: above 1 bit all surrogates and profiles are the same job."""
     return list({job.key: job for job in jobs}.values())
 
 
@@ -170,14 +180,14 @@ def ordered(runs: Iterable[Run], moments: Iterable[Moment]) -> tuple[list[Run], 
 
 
 def aggregate(runs: Iterable[Run]) -> list[Summary]:
-    """Mean and standard deviation over the seeds of each data set, bit width and surrogate, in the table's order."""
-    groups = itertools.groupby(sorted(runs, key=Run.place), key=lambda run: run.place()[:3])
+    """Mean and standard deviation over the seeds of each `Run.group`, in the table's order."""
+    groups = itertools.groupby(sorted(runs, key=Run.place), key=Run.group)
     return [_summary(list(group)) for _, group in groups]
 
 
 def _summary(runs: Sequence[Run]) -> Summary:
     scores = {name: _spread([getattr(run, name) for run in runs]) for name in SCORES}
-    return Summary(runs[0].dataset, runs[0].bits, runs[0].surrogate, len(runs), scores)
+    return Summary(*runs[0].group(), len(runs), scores)
 
 
 def _spread(numbers: Sequence[float]) -> Spread:

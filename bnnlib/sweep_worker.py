@@ -96,6 +96,7 @@ def _train(job: Job, splits: Mapping[str, Split]) -> tuple[Run, tuple[Moment, ..
         dataset=job.data.name,
         bits=cfg.bits,
         surrogate=job.surrogate,
+        profile=job.profile,
         seed=cfg.seed,
         epoch=best.epoch,
         macro_f1=scores.macro_f1,

@@ -68,9 +68,11 @@ def _refuse_strangers(
     strangers = []
     for run in tables.runs.values():
         place: dict[str, Sequence[object]] = {"datasets": [run.dataset], "bits": [run.bits], "seeds": [run.seed]}
-        if run.surrogate != sweep.NO_SURROGATE:
-            place["surrogates"] = [run.surrogate]
-        [cfg] = sweep.variants(base, {**place, **{axis: axes[axis] for axis in ("epochs",) if axis in axes}})
+        if run.bits == 1:
+            place |= {"surrogates": [run.surrogate], "profiles": [run.profile]}
+        if "epochs" in axes and run.profile != "record":
+            place["epochs"] = axes["epochs"]
+        [cfg] = sweep.variants(base, place)
         job = _job(cfg, base, data, code)
         if job.key != run.key:
             strangers.append(str(job))

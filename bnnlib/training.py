@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.optim import Optimizer
+from torch.optim.swa_utils import update_bn
 
 from bnnlib import batches, evaluation, metrics, models, optimizers, threads
 from bnnlib.metrics import Scores
@@ -142,16 +143,8 @@ def reestimate_norms(model: ConvNet, images: Tensor) -> None:
     and of weights that have moved since. The training goes on as it would have, for there batch norm takes the
     statistics of each batch.
     """
-    norms = [layer.norm for layer in model.layers()]
-    before = [norm.momentum for norm in norms]
-    model.train()
     model.progress = 1.0  # with the weights that will be published
-    for number, batch in enumerate(images.tensor_split(batches.count(len(images), NORM_BATCH)), start=1):
-        for norm in norms:
-            norm.momentum = 1 / number
-        model(batch)
-    for norm, momentum in zip(norms, before, strict=True):
-        norm.momentum = momentum
+    update_bn(images.tensor_split(batches.count(len(images), NORM_BATCH)), model)
 
 
 def _step(

@@ -19,11 +19,12 @@ def main(
     datasets: Values,
     bits: Values,
     surrogates: Values,
+    profiles: Values,
     seeds: Values,
     params_yaml: ParamsFile = DEFAULT_PARAMS,
 ) -> None:
     """Train all combinations with the manifests and raw files in the folder DATA; add what the table OUT lacks."""
-    texts = {"datasets": datasets, "bits": bits, "surrogates": surrogates, "seeds": seeds}
+    texts = {"datasets": datasets, "bits": bits, "surrogates": surrogates, "profiles": profiles, "seeds": seeds}
     axes = {axis: sweep.values(text) for axis, text in texts.items()}
     for line in sweeping.perform(params.load(params_yaml), axes, data, out, sweep_engine.Engine()):
         print(line, flush=True)

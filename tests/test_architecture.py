@@ -177,12 +177,14 @@ OTHERS = {
     "zoom": 1.5,
     "surrogate": "approx",
     "optimizer": "bop",
+    "profile": "record",
 }
 
 
 def jobs_of_a_sweep(cfg: params.Params) -> list[str]:
     """The keys of a grid like that of the stage, which names what it varies itself."""
-    axes = {"datasets": ["mnist"], "bits": [1, 2, 16], "surrogates": ["ste"], "seeds": [0, 1]}
+    axes: dict[str, list[str | int]] = {"bits": [1, 2, 16], "seeds": [0, 1]}
+    axes |= {"datasets": ["mnist"], "surrogates": ["ste"], "profiles": ["default", "record"]}
     return [sweep.job(point, cfg.seed, {}, "").key for point in sweep.variants(cfg, axes)]
 
 
@@ -190,8 +192,9 @@ def leaves_that_matter(given: Callable[[params.Params], object]) -> set[str]:
     """The parameters that change what the computation is given, found by changing one at a time, at 1 bit and at 4."""
     narrow = params.load(ROOT / "params.yaml").model_dump()
     wider, flipping = with_other(narrow, "model.bits", 4), with_other(narrow, "binary.optimizer", "bop")
+    longer = with_other(narrow, "profile", "record")
     found = set()
-    for base in (narrow, wider, flipping):
+    for base in (narrow, wider, flipping, longer):
         expected = given(params.parse(base, "base"))
         for leaf, value in params.flatten(base).items():
             other = another(leaf, value)

@@ -33,7 +33,7 @@ def table(tmp_path: Path) -> Path:
 
 def test_the_rows_come_without_the_table_of_epochs(table: Path) -> None:
     found = sweep_tables.rows(table, Run)
-    assert [(run.dataset, run.bits, run.surrogate, run.seed, run.macro_f1) for run in found] == [*sweeps.ROWS]
+    assert [(*run.group(), run.seed, run.macro_f1) for run in found] == [*sweeps.ROWS]
     assert found[3].key == "0000000000000003"
 
 
@@ -49,7 +49,7 @@ def test_an_empty_table_and_none_at_all_have_no_rows(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("0.98,", "good,", ", line 4: macro_f1: 'good': Input should be a valid number"),
-        ("macro_f1", "f1", ": columns are ['dataset', 'bits', 'surrogate', 'seed', 'epoch', 'f1'"),
+        ("macro_f1", "f1", ": columns are ['dataset', 'bits', 'surrogate', 'profile', 'seed', 'epoch', 'f1'"),
         ("0.98,", "nan,", ", line 4: macro_f1: 'nan': Input should be a finite number"),
     ],
 )
@@ -60,16 +60,17 @@ def test_a_faulty_table_is_named(table: Path, old: str, new: str, message: str) 
     assert str(caught.value).startswith(f"{table}{message}")
 
 
-def test_each_data_set_width_and_surrogate_is_a_row(table: Path) -> None:
+def test_each_data_set_width_surrogate_and_profile_is_a_row(table: Path) -> None:
     found = evidence.widths(sweep_tables.rows(table, Run))
-    assert [(each.summary.dataset, each.summary.bits, each.summary.surrogate, each.summary.n) for each in found] == [
-        ("fashion_mnist", 1, "ste", 1),
-        ("mnist", 1, "approx", 1),
-        ("mnist", 1, "ste", 3),
-        ("mnist", 2, "none", 1),
-        ("mnist", 16, "none", 2),
+    assert [(each.dataset, each.bits, each.surrogate, each.profile, each.n) for each, _ in found] == [
+        ("fashion_mnist", 1, "ste", "default", 1),
+        ("mnist", 1, "approx", "default", 1),
+        ("mnist", 1, "ste", "default", 3),
+        ("mnist", 1, "ste", "record", 1),
+        ("mnist", 2, "none", "none", 1),
+        ("mnist", 16, "none", "none", 2),
     ]
-    assert [each.weight_bytes for each in found] == [6_964, 6_964, 6_964, 13_928, 111_424]
+    assert [each.weight_bytes for each in found] == [6_964, 6_964, 6_964, 6_964, 13_928, 111_424]
     spread = found[2].summary.scores["macro_f1"]
     assert spread.mean == pytest.approx(0.986, abs=1e-15)
     assert spread.sd == pytest.approx(0.0052915026, abs=1e-9)  # sqrt((6^2 + 4^2 + 2^2) / 2) thousandths
@@ -78,12 +79,13 @@ def test_each_data_set_width_and_surrogate_is_a_row(table: Path) -> None:
 def test_points_are_our_networks_the_means_and_the_anchors(table: Path) -> None:
     found = evidence.points(METRICS, SIZES, NAMES, sweep_tables.rows(table, Run), [ANCHOR], "mnist")
     assert found[:2] == OWN
-    approx, ste, two, sixteen = found[2:6]
+    approx, ste, record, two, sixteen = found[2:7]
     assert approx == Point("seeds", "approx", 6_964, 0.975)
     assert (ste.name, ste.sd) == ("ste", statistics.stdev([0.98, 0.99, 0.988]))
+    assert record == Point("seeds", "ste, profile record", 6_964, 0.992)
     assert two == Point("seeds", "2 bits", 13_928, 0.991)
     assert (sixteen.name, sixteen.sd) == ("", statistics.stdev([0.9945, 0.9955]))  # beside the full network's name
-    assert found[6:] == [Point("wider input", "A net", 125, 0.98)]
+    assert found[7:] == [Point("wider input", "A net", 125, 0.98)]
 
 
 def test_another_data_set_has_its_own_rows_and_no_anchors(table: Path) -> None:

@@ -15,6 +15,7 @@ from bnnlib.params import ParamsError
 COMMITTED = Path(__file__).resolve().parents[1] / "params.yaml"
 GOOD: dict[str, Any] = {
     "seed": 7,
+    "profile": "default",
     "runtime": {"device": "cpu", "threads": 2},
     "data": {"name": "mnist", "validation_fraction": 0.2, "limit": None},
     "model": {"bits": 1},
@@ -56,6 +57,7 @@ GOOD: dict[str, Any] = {
         "max_epochs": None,
         "learned_step": True,
     },
+    "record": {"epochs": 5, "rotation": 5.0, "zoom": 1.125},
     "thresholds": {
         "mnist": {"full": {"macro_f1": 0.99, "loss": 0.02}, "binary": {"macro_f1": 0.98, "loss": 0.05}},
         "fashion_mnist": None,

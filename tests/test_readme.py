@@ -250,14 +250,17 @@ def test_a_sweep_gives_a_row_for_each_data_set_width_and_surrogate(tmp_path: Pat
     sweeps.write(reports / "sweep.csv")
     lines = readme.evidence(reports, "mnist").splitlines()
     first = lines.index(
-        "| data set | bits | surrogate | seeds | macro-F1 | loss | accuracy | validation macro-F1 | weight bytes |"
+        "| data set | bits | surrogate | profile | seeds | macro-F1 | loss | accuracy "
+        "| validation macro-F1 | weight bytes |"
     )
-    assert lines[first + 2 : first + 8] == [
-        "| Fashion-MNIST | 1 | ste | 1 | 0.8700 | 0.1300 | 0.8701 | 0.8690 | 6,964 |",
-        "| MNIST | 1 | approx | 1 | 0.9750 | 0.0250 | 0.9751 | 0.9740 | 6,964 |",
-        "| MNIST | 1 | ste | 3 | 0.9860 ± 0.0053 | 0.0140 ± 0.0053 | 0.9861 ± 0.0053 | 0.9850 ± 0.0053 | 6,964 |",
-        "| MNIST | 2 |  | 1 | 0.9910 | 0.0090 | 0.9911 | 0.9900 | 13,928 |",
-        "| MNIST | 16 |  | 2 | 0.9950 ± 0.0007 | 0.0050 ± 0.0007 | 0.9951 ± 0.0007 | 0.9940 ± 0.0007 | 111,424 |",
+    assert lines[first + 2 : first + 9] == [
+        "| Fashion-MNIST | 1 | ste | default | 1 | 0.8700 | 0.1300 | 0.8701 | 0.8690 | 6,964 |",
+        "| MNIST | 1 | approx | default | 1 | 0.9750 | 0.0250 | 0.9751 | 0.9740 | 6,964 |",
+        "| MNIST | 1 | ste | default | 3 "
+        "| 0.9860 ± 0.0053 | 0.0140 ± 0.0053 | 0.9861 ± 0.0053 | 0.9850 ± 0.0053 | 6,964 |",
+        "| MNIST | 1 | ste | record | 1 | 0.9920 | 0.0080 | 0.9921 | 0.9910 | 6,964 |",
+        "| MNIST | 2 |  |  | 1 | 0.9910 | 0.0090 | 0.9911 | 0.9900 | 13,928 |",
+        "| MNIST | 16 |  |  | 2 | 0.9950 ± 0.0007 | 0.0050 ± 0.0007 | 0.9951 ± 0.0007 | 0.9940 ± 0.0007 | 111,424 |",
         "",
     ]
     assert not any("Not measured yet" in line for line in lines)

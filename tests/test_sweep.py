@@ -41,6 +41,7 @@ def run(**changes: Any) -> Run:
         "dataset": "mnist",
         "bits": 1,
         "surrogate": "ste",
+        "profile": "default",
         "seed": 0,
         "epoch": 3,
         "macro_f1": 0.5,
@@ -88,7 +89,24 @@ def test_each_width_has_its_recipe_and_all_jobs_one_thread_and_one_split() -> No
     assert {each.training.runtime.threads for each in (full, binary, wider)} == {1}
     assert {each.split_seed for each in (full, binary)} == {0}
     assert str(full) == "mnist, 16 bits, seed 7"
-    assert str(binary) == "mnist, 1 bit, ste, seed 7"
+    assert str(binary) == "mnist, 1 bit, ste, default, seed 7"
+
+
+def test_the_profile_counts_at_1_bit_only_and_has_its_own_epochs() -> None:
+    found = {
+        (each.training.bits, each.profile): each.training for each in grid(bits=[1, 4], profiles=["default", "record"])
+    }
+    assert set(found) == {(1, "default"), (1, "record"), (4, "none")}
+    long = found[1, "record"]
+    assert long.train.epochs == BASE.record.epochs
+    changes = {"rotation": BASE.record.rotation, "zoom": BASE.record.zoom}
+    assert long.recipe == BASE.binary.model_copy(update=changes)
+
+
+def test_the_profile_of_its_own_epochs_goes_with_no_others() -> None:
+    assert len(grid(profiles=["default"], epochs=[3])) == 1
+    with pytest.raises(SweepError, match=r"--epochs has no say in the profile record.*leave one of them out"):
+        grid(profiles=["default", "record"], epochs=[3])
 
 
 def test_repeated_values_are_one_job_and_no_axes_are_the_base() -> None:
@@ -134,6 +152,7 @@ def test_all_faults_of_the_options_are_listed_at_once() -> None:
         ("data.limit", 300),
         ("data.validation_fraction", 0.3),
         ("runtime.device", "cuda"),
+        ("profile", "record"),
     ],
 )
 def test_what_changes_the_results_changes_the_key(name: str, value: object) -> None:
@@ -158,6 +177,7 @@ def test_data_split_and_code_change_the_key(change: dict[str, Any]) -> None:
         ("full.learning_rate", 0.5),
         ("multibit.learning_rate", 0.5),
         ("thresholds.mnist.full.loss", 9.0),
+        ("record.epochs", 9),
     ],
 )
 def test_what_has_no_say_in_the_results_keeps_the_key(name: str, value: object) -> None:
@@ -167,7 +187,7 @@ def test_what_has_no_say_in_the_results_keeps_the_key(name: str, value: object) 
 def test_tables_are_in_the_order_of_the_grid() -> None:
     runs = [
         run(key="z", bits=1, seed=10),
-        run(key="y", bits=16, surrogate="none"),
+        run(key="y", bits=16, surrogate="none", profile="none"),
         run(key="x", bits=1, seed=9),
         run(key="w", bits=1, surrogate="approx"),
     ]
@@ -181,17 +201,29 @@ def test_mean_and_sample_standard_deviation() -> None:
     """Of 0.5, 0.75, 1.0: mean 0.75, squares of deviations 1/16 + 0 + 1/16 = 1/8, over n - 1 = 2: 1/16, root 1/4."""
     runs = [run(seed=seed, macro_f1=value, loss=4 * value) for seed, value in enumerate((0.75, 1.0, 0.5))]
     [found] = sweep.aggregate(runs)
-    assert (found.dataset, found.bits, found.surrogate, found.n) == ("mnist", 1, "ste", 3)
+    assert (found.dataset, found.bits, found.surrogate, found.profile, found.n) == ("mnist", 1, "ste", "default", 3)
     assert found.scores["macro_f1"] == Spread(0.75, 0.25)
     assert found.scores["loss"] == Spread(3.0, 1.0)
     assert found.scores["validation_loss"] == Spread(1.0, 0.0)
 
 
 def test_aggregates_keep_groups_apart_and_one_run_has_no_deviation() -> None:
-    runs = [run(bits=16, surrogate="none", loss=2.0), run(seed=1), run(seed=0), run(surrogate="approx", loss=3.0)]
+    runs = [
+        run(bits=16, surrogate="none", profile="none", loss=2.0),
+        run(seed=1),
+        run(seed=0),
+        run(surrogate="approx", loss=3.0),
+        run(profile="record", loss=4.0),
+    ]
     found = sweep.aggregate(runs)
-    assert [(each.bits, each.surrogate, each.n) for each in found] == [(1, "approx", 1), (1, "ste", 2), (16, "none", 1)]
-    assert [each.scores["loss"] for each in found] == [Spread(3.0, None), Spread(1.0, 0.0), Spread(2.0, None)]
+    assert [(each.bits, each.surrogate, each.profile, each.n) for each in found] == [
+        (1, "approx", "default", 1),
+        (1, "ste", "default", 2),
+        (1, "ste", "record", 1),
+        (16, "none", "none", 1),
+    ]
+    assert [each.scores["loss"].mean for each in found] == [3.0, 1.0, 4.0, 2.0]
+    assert [each.scores["loss"].sd for each in found] == [None, 0.0, None, None]
 
 
 def test_an_empty_table_sums_up_to_nothing() -> None:
