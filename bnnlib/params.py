@@ -65,7 +65,6 @@ class Train(_Section):
     """What both trainings share. ``norm_images``: how many images, the first, `training.reestimate_norms` takes."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)]
-    batch_size: Annotated[int, Field(ge=2, le=10_000)]
     norm_images: Annotated[int, Field(ge=100, le=60_000)] | None
 
 
@@ -73,6 +72,7 @@ class Recipe(_Section):
     """How a network is trained. ``shift`` to ``zoom``: see `batches.Augmentation`."""
 
     learning_rate: Annotated[float, Field(gt=0, le=1)]
+    batch_size: Annotated[int, Field(ge=2, le=10_000)]
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     shift: Annotated[int, Field(ge=0, le=8)]
     shift_share: Annotated[float, Field(ge=0, le=1)]

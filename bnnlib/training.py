@@ -60,11 +60,11 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     """
     torch.manual_seed(cfg.seed)
     order = torch.Generator().manual_seed(cfg.seed)
-    device, recipe, epochs, batch_size = cfg.runtime.device, cfg.recipe, cfg.train.epochs, cfg.train.batch_size
+    device, recipe, epochs = cfg.runtime.device, cfg.recipe, cfg.train.epochs
     images, labels = evaluation.tensors(train, device)
     held_out = evaluation.tensors(validation, device)
     model = ConvNet(cfg.quantization).to(device)
-    steps = batches.count(len(images), batch_size)
+    steps = batches.count(len(images), recipe.batch_size)
     used = optimizers.build(model, cfg)
     schedules = [optimizers.schedule(optimizer, epochs, steps) for optimizer in used]
     augmentation = batches.Augmentation(recipe.shift, recipe.shift_share, recipe.contrast, recipe.rotation, recipe.zoom)
@@ -73,7 +73,7 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
             signs_before = _weight_signs(model)
             model.train()
             met = _Met.nothing(len(images), steps, device)
-            for step, batch in enumerate(batches.shuffled(images, labels, batch_size, augmentation, order)):
+            for step, batch in enumerate(batches.shuffled(images, labels, recipe.batch_size, augmentation, order)):
                 model.progress = (epoch - 1 + step / steps) / epochs
                 met.add(*_step(model, used, batch, cfg.latent_clip), batch[1])
                 learning_rate = float(schedules[0].get_last_lr()[0])

@@ -19,9 +19,10 @@ GOOD: dict[str, Any] = {
     "runtime": {"device": "cpu", "threads": 2},
     "data": {"name": "mnist", "validation_fraction": 0.2, "limit": None},
     "model": {"bits": 1},
-    "train": {"epochs": 3, "batch_size": 100, "norm_images": None},
+    "train": {"epochs": 3, "norm_images": None},
     "full": {
         "learning_rate": 0.003,
+        "batch_size": 60,
         "weight_decay": 0.0001,
         "shift": 2,
         "shift_share": 0.5,
@@ -32,6 +33,7 @@ GOOD: dict[str, Any] = {
     },
     "binary": {
         "learning_rate": 0.005,
+        "batch_size": 50,
         "weight_decay": 0.0,
         "shift": 0,
         "shift_share": 1.0,
@@ -48,6 +50,7 @@ GOOD: dict[str, Any] = {
     },
     "multibit": {
         "learning_rate": 0.004,
+        "batch_size": 40,
         "weight_decay": 0.0,
         "shift": 1,
         "shift_share": 1.0,
@@ -105,11 +108,11 @@ THREADS = "a whole number from 1 to 256"
 RATE = "a number above 0 to 1"
 LIMIT = "a whole number from 200 to 60000, or null"
 TEXT = " (this is text: write the number without quotes)"
-RECIPE = "learning_rate, weight_decay, shift, shift_share, contrast, rotation, zoom, max_epochs"
+RECIPE = "learning_rate, batch_size, weight_decay, shift, shift_share, contrast, rotation, zoom, max_epochs"
 NORM_IMAGES = "a whole number from 100 to 60000, or null"
 ONE_FAULT: list[tuple[str, Any, str]] = [
     ("train.epoch", 3, "train.epoch: unknown parameter; did you mean epochs?"),
-    ("train.zzz", 3, "train.zzz: unknown parameter; known here: epochs, batch_size, norm_images"),
+    ("train.zzz", 3, "train.zzz: unknown parameter; known here: epochs, norm_images"),
     ("thresholds.mnist.full.los", 3, "thresholds.mnist.full.los: unknown parameter; did you mean loss?"),
     ("thresholds.mnist.full.loss", 0, "thresholds.mnist.full.loss: 0 is not allowed; allowed: a number above 0 to 100"),
     ("thresholds.mnist.all", 1, "thresholds.mnist.all: unknown parameter; known here: full, binary"),
@@ -124,9 +127,9 @@ ONE_FAULT: list[tuple[str, Any, str]] = [
     ("runtimes", {}, "runtimes: unknown parameter; did you mean runtime?"),
     ("seed", MISSING, "seed: missing; allowed: a whole number from 0 below 4294967296"),
     ("data.limit", MISSING, f"data.limit: missing; allowed: {LIMIT}"),
-    ("train", MISSING, "train: missing; allowed: a section with epochs, batch_size, norm_images"),
-    ("train", None, "train: None is not allowed; allowed: a section with epochs, batch_size, norm_images"),
-    ("train", [3, 100], "train: [3, 100] is not allowed; allowed: a section with epochs, batch_size, norm_images"),
+    ("train", MISSING, "train: missing; allowed: a section with epochs, norm_images"),
+    ("train", None, "train: None is not allowed; allowed: a section with epochs, norm_images"),
+    ("train", [3, 100], "train: [3, 100] is not allowed; allowed: a section with epochs, norm_images"),
     ("seed", -1, "seed: -1 is not allowed; allowed: a whole number from 0 below 4294967296"),
     ("seed", 2**32, "seed: 4294967296 is not allowed; allowed: a whole number from 0 below 4294967296"),
     ("seed", True, "seed: True is not allowed; allowed: a whole number from 0 below 4294967296"),
@@ -289,7 +292,7 @@ def test_training_of_a_variant(
 def test_max_epochs_bounds_the_epochs_of_its_variant(epochs: int, full: int, binary: int) -> None:
     loaded = params.parse(changed(("train.epochs", epochs)), "params.yaml")
     assert (loaded.training("full").train.epochs, loaded.training("binary").train.epochs) == (full, binary)
-    assert loaded.training("full").train.batch_size == GOOD["train"]["batch_size"]
+    assert loaded.training("full").recipe.batch_size == GOOD["full"]["batch_size"]
 
 
 @pytest.mark.parametrize(("bits", "epochs"), [(1, 3), (2, 2), (16, 2)])
@@ -334,4 +337,4 @@ def test_adam_flips_nothing_by_itself() -> None:
 def test_flatten_joins_names_with_dots() -> None:
     assert params.flatten({"a": {"b": {"c": 1}, "d": None}, "e": 2}) == {"a.b.c": 1, "a.d": None, "e": 2}
     flat = params.flatten(params.parse(GOOD, "x").train, "train.")
-    assert flat == {"train.epochs": 3, "train.batch_size": 100, "train.norm_images": None}
+    assert flat == {"train.epochs": 3, "train.norm_images": None}

@@ -42,7 +42,7 @@ UP_TO_DATE = "Data and pipelines are up to date."
 def study(make_clone: Callable[[str], Clone]) -> Clone:
     """A small study, run once from nothing and committed."""
     clone = make_clone("study")
-    clone.set(data__limit="400", train__epochs="1", train__batch_size="40")
+    clone.set(data__limit="400", train__epochs="1", full__batch_size="40", binary__batch_size="40")
     clone.run("dvc", "repro")
     clone.run("dvc", "commit", "--force", "sweep")  # frozen, so that only this or --force notes its new parameters
     clone.commit()

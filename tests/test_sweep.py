@@ -148,7 +148,7 @@ def test_all_faults_of_the_options_are_listed_at_once() -> None:
         ("binary.latent_clip", 0.5),
         ("binary.learning_rate", 0.001),
         ("train.epochs", 3),
-        ("train.batch_size", 50),
+        ("binary.batch_size", 50),
         ("data.limit", 300),
         ("data.validation_fraction", 0.3),
         ("runtime.device", "cuda"),

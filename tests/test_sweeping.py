@@ -62,7 +62,9 @@ def study(raw_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     (folder / "data/mnist.sha256").write_bytes((ROOT / "data/mnist.sha256").read_bytes())
     content = params.load(ROOT / "params.yaml").model_dump()
     content["data"]["limit"] = 400
-    content["train"].update(epochs=1, batch_size=40)
+    content["train"]["epochs"] = 1
+    for recipe in ("full", "binary", "multibit"):
+        content[recipe]["batch_size"] = 40
     with (folder / "params.yaml").open("w") as file:
         YAML().dump(content, file)
     with pytest.MonkeyPatch.context() as environment:

@@ -40,9 +40,16 @@ def config(bits: int, **changes: Any) -> Training:
         "quantization": Quantization(bits=bits),
         "seed": 0,
         "runtime": Runtime(device="cpu", threads=2),
-        "train": Train(epochs=2, batch_size=32, norm_images=None),
+        "train": Train(epochs=2, norm_images=None),
         "recipe": Recipe(
-            learning_rate=0.01, weight_decay=0.0001, shift=1, shift_share=0.5, contrast=1.5, rotation=10.0, zoom=1.1
+            learning_rate=0.01,
+            batch_size=32,
+            weight_decay=0.0001,
+            shift=1,
+            shift_share=0.5,
+            contrast=1.5,
+            rotation=10.0,
+            zoom=1.1,
         ),
         "latent_clip": 0.5 if bits == 1 else None,
         "bop": None,
@@ -95,7 +102,7 @@ def test_the_seed_orders_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_training_learns() -> None:
-    epochs = fitted(16, train=Train(epochs=5, batch_size=32, norm_images=None))
+    epochs = fitted(16, train=Train(epochs=5, norm_images=None))
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4, 5]
     assert epochs[-1].train.loss < epochs[0].train.loss
     assert epochs[-1].train.accuracy > 0.5  # a guess has 0.1
@@ -233,7 +240,7 @@ def test_validation_scores_are_those_of_the_published_network() -> None:
 
 @pytest.mark.parametrize("bits", [1, 2, 16])
 def test_re_estimated_norms_leave_the_training_as_it_is(bits: int) -> None:
-    again = fitted(bits, train=Train(epochs=2, batch_size=32, norm_images=100))
+    again = fitted(bits, train=Train(epochs=2, norm_images=100))
     for plain, re_estimated in zip(fitted_once(bits), again, strict=True):
         assert plain.train == re_estimated.train
         for name, tensor in plain.published.tensors.items():

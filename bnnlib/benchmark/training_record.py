@@ -134,7 +134,7 @@ def _network(variant: Variant, network: Network, found: Found) -> dict[str, Any]
     rate = PRODUCT_SIDE**3 * MICROSECONDS / product.median  # multiply-adds a second
     return {
         "bits": network.cfg.bits,
-        "batch_size": {OURS: network.cfg.train.batch_size, REFERENCE: reference_loop.BATCH},
+        "batch_size": {OURS: network.cfg.recipe.batch_size, REFERENCE: reference_loop.BATCH},
         "target": TARGETS[variant],
         "matrix_product_gmacs_per_s": round(rate / 1e9, DIGITS),
         "loops": {name: _loop(network, keys[name], rate, found.train_images) for name in (OURS, REFERENCE)},
