@@ -15,6 +15,8 @@ from bnnlib.sweep_worker import Outcome
 
 if TYPE_CHECKING:
     import joblib
+    from distributed import Client
+    from joblib.parallel import ParallelBackendBase
 
 Backend = Literal["loky", "dask"]
 CONNECT_S = 20
@@ -70,7 +72,7 @@ def _cluster(scheduler: str) -> Iterator[joblib.Parallel]:
     import joblib
 
     try:
-        from distributed import Client, KilledWorker
+        from distributed import CancelledError, Client, KilledWorker
     except ImportError as error:
         raise SweepError("--backend dask wants the packages of an extra: pip install -e '.[cluster]'") from error
     try:
@@ -78,7 +80,7 @@ def _cluster(scheduler: str) -> Iterator[joblib.Parallel]:
     except (OSError, ValueError) as error:
         raise SweepError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
     with client:
-        with joblib.parallel_config(backend="dask", client=client, wait_for_workers_timeout=FIRST_WORKER_S):
+        with joblib.parallel_config(backend=_dask_backend(client)):
             parallel = _parallel(n_jobs=-1)
         try:
             yield parallel
@@ -86,6 +88,23 @@ def _cluster(scheduler: str) -> Iterator[joblib.Parallel]:
             raise SweepError(f"the cluster at {scheduler} has no worker; start some: {WORKER}") from error
         except KilledWorker as error:
             raise SweepError(f"a job ended each worker that took it, perhaps for want of memory: {error}") from error
+        except CancelledError as error:
+            raise SweepError(
+                f"the scheduler at {scheduler} was lost; what was done is stored: start it and its workers again, and "
+                "the same command goes on from there"
+            ) from error
+
+
+def _dask_backend(client: Client) -> ParallelBackendBase:
+    """The backend of joblib for Dask, which leaves no job to this machine."""
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):  # type: ignore[misc]
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            """At least two: with one, joblib would run the jobs right here instead of on the only worker."""
+            return max(2, super().effective_n_jobs(n_jobs))
+
+    return Backend(client=client, wait_for_workers_timeout=FIRST_WORKER_S)
 
 
 def _parallel(n_jobs: int) -> joblib.Parallel:

@@ -209,6 +209,26 @@ def test_a_cluster_gives_the_same_table_though_a_worker_is_killed(
     assert contents(tables) == contents(study.tables)
 
 
+def test_the_only_worker_takes_the_jobs_and_a_lost_scheduler_ends_the_sweep(
+    study: Study, tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    meeting = ["--scheduler-file", str(tmp_path / "scheduler.json")]
+    scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *meeting)
+    start("worker", "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1", *meeting)
+    jobs = study.jobs()
+    nowhere = dict.fromkeys((job.key for job in jobs), study.folder / "not on the worker's machine")
+    with Client(scheduler_file=meeting[1], set_as_default=False, timeout=60) as watcher:
+        watcher.wait_for_workers(1, timeout=60)
+        address = watcher.scheduler.address
+        outcomes = sweep_engine.results(jobs, nowhere, Engine("dask", scheduler=address))
+        assert next(outcomes).run is not None
+        [waiting] = watcher.processing().values()
+    assert waiting
+    scheduler.kill()
+    with pytest.raises(SweepError, match=f"the scheduler at {address} was lost.*goes on from there"):
+        list(outcomes)
+
+
 def test_a_failed_run_is_reported_and_the_others_are_stored(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
