@@ -25,19 +25,17 @@ class Point(NamedTuple):
 
 
 class Width(NamedTuple):
-    """What the seeds of one `Run.group` came to, and the bytes of its weights."""
+    """What the seeds of one group came to, and the bytes of its weights."""
 
     summary: Summary
     weight_bytes: int
 
 
 def widths(found: Iterable[Run]) -> list[Width]:
-    """Mean and standard deviation for each `Run.group`, in the table's order."""
+    """Mean and standard deviation for each group, in the table's order."""
     table = list(found)
     sizes = {run.group(): run.weight_bytes for run in table}
-    return [
-        Width(each, sizes[each.dataset, each.bits, each.surrogate, each.profile]) for each in sweep.aggregate(table)
-    ]
+    return [Width(each, sizes[each.group]) for each in sweep.aggregate(table)]
 
 
 def points(
@@ -57,20 +55,20 @@ def points(
         for variant, result in metrics.items()
     ]
     published = {result["bits"] for result in metrics.values()}
-    swept = [width for width in widths(found) if width.summary.dataset == data]
-    surrogates = {width.summary.surrogate for width in swept} - {NONE}
-    seeds = [_mean(width, width.summary.bits in published, len(surrogates) > 1) for width in swept]
+    swept = [width for width in widths(found) if width.summary.group.dataset == data]
+    surrogates = {width.summary.group.surrogate for width in swept} - {NONE}
+    seeds = [_mean(width, width.summary.group.bits in published, len(surrogates) > 1) for width in swept]
     others = [Point(anchor.kind, anchor.name, anchor.weight_bytes, anchor.accuracy) for anchor in anchors]
     return [*own, *seeds, *(others if data == "mnist" else [])]
 
 
 def _mean(width: Width, published: bool, several: bool) -> Point:
     """Named by what tells it from a published network: its bits, its surrogate where there are several, its profile."""
-    summary, score = width.summary, width.summary.scores["macro_f1"]
+    group, score = width.summary.group, width.summary.scores["macro_f1"]
     names = {
-        f"{summary.bits} bit{'s' if summary.bits > 1 else ''}": not published,
-        summary.surrogate: several and summary.surrogate != NONE,
-        f"profile {summary.profile}": summary.profile not in {"default", NONE},
+        f"{group.bits} bit{'s' if group.bits > 1 else ''}": not published,
+        group.surrogate: several and group.surrogate != NONE,
+        f"profile {group.profile}": group.profile not in {"default", NONE},
     }
     name = ", ".join(name for name, told in names.items() if told)
     return Point("seeds", name, width.weight_bytes, score.mean, score.sd)

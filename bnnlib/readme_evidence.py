@@ -44,8 +44,8 @@ def _seeds(table: str, widths: Sequence[Width]) -> list[str]:
     lines = [
         "Networks trained anew on one thread each, the division into training and validation images kept: mean ± "
         "standard deviation over the seeds (n - 1 in its denominator), and the plain value where there is one "
-        "seed. Scores are on the test images but for the validation column. The profile `default` is what `dvc repro` "
-        f"trains, `record` a longer training (`record` in [params.yaml](params.yaml)). From [{table}]({table}).",
+        "seed. Scores are on the test images but for the validation column. The profile `record` is a longer "
+        f"training than `default` ([params.yaml](params.yaml) says how it differs). From [{table}]({table}).",
         "",
         "| data set | bits | surrogate | profile | seeds | macro-F1 | loss | accuracy "
         "| validation macro-F1 | weight bytes |",
@@ -53,9 +53,10 @@ def _seeds(table: str, widths: Sequence[Width]) -> list[str]:
     ]
     for summary, weight_bytes in widths:
         scores = (_spread(summary.scores[name]) for name in SWEPT)
-        names = ("" if name == NONE else name for name in (summary.surrogate, summary.profile))
+        group = summary.group
+        names = ("" if name == NONE else name for name in (group.surrogate, group.profile))
         lines.append(
-            f"| {TITLES[summary.dataset]} | {summary.bits} | {' | '.join(names)} | {summary.n} "
+            f"| {TITLES[group.dataset]} | {group.bits} | {' | '.join(names)} | {summary.n} "
             f"| {' | '.join(scores)} | {weight_bytes:,} |"
         )
     return lines

@@ -7,7 +7,7 @@ import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -39,6 +39,15 @@ class _Row(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class Group(NamedTuple):
+    """What runs share that differ by the seed alone."""
+
+    dataset: str
+    bits: int
+    surrogate: str
+    profile: str
+
+
 class Run(_Row):
     """One training: its place in the grid, then the results of the epoch with the best macro-F1 on validation.
 
@@ -60,11 +69,11 @@ class Run(_Row):
     weight_bytes: int
     key: str
 
-    def group(self) -> tuple[str, int, str, str]:
-        """What it shares with the runs that differ by the seed alone."""
-        return self.dataset, self.bits, self.surrogate, self.profile
+    def group(self) -> Group:
+        """Its group."""
+        return Group(self.dataset, self.bits, self.surrogate, self.profile)
 
-    def place(self) -> tuple[tuple[str, int, str, str], int]:
+    def place(self) -> tuple[Group, int]:
         """Where the run stands in the table."""
         return self.group(), self.seed
 
@@ -126,12 +135,9 @@ class Spread:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the ``n`` seeds of one `Run.group` came to: name of a score -> its spread."""
+    """What the ``n`` seeds of one group came to: name of a score -> its spread."""
 
-    dataset: str
-    bits: int
-    surrogate: str
-    profile: str
+    group: Group
     n: int
     scores: Mapping[str, Spread]
 
@@ -153,7 +159,7 @@ def variants(base: Params, axes: Mapping[str, Sequence[object]]) -> list[Params]
         raise SweepError("\n".join([f"the sweep's options: {count}", *(f"  {fault}" for fault in faults)]))
     grid = itertools.product(*([(axis, value) for value in given] for axis, given in axes.items()))
     points = [_replaced(base, dict(point)) for point in grid]
-    if "epochs" in axes and any(point.profile == "record" for point in points):
+    if "epochs" in axes and any(point.model.bits == 1 and point.profile == "record" for point in points):
         raise SweepError("--epochs has no say in the profile record, which trains record.epochs: leave one of them out")
     return points
 
@@ -168,8 +174,11 @@ def job(cfg: Params, split_seed: int, manifest: Mapping[str, str], code: str) ->
 
 
 def distinct(jobs: Iterable[Job]) -> list[Job]:
-    """The jobs without repetitions: above 1 bit all surrogates and profiles are the same job."""
-    return list({job.key: job for job in jobs}.values())
+    """The jobs without repetitions, the first of each: above 1 bit all surrogates and profiles are the same job."""
+    found: dict[str, Job] = {}
+    for job in jobs:
+        found.setdefault(job.key, job)
+    return list(found.values())
 
 
 def ordered(runs: Iterable[Run], moments: Iterable[Moment]) -> tuple[list[Run], list[Moment]]:
@@ -180,14 +189,14 @@ def ordered(runs: Iterable[Run], moments: Iterable[Moment]) -> tuple[list[Run], 
 
 
 def aggregate(runs: Iterable[Run]) -> list[Summary]:
-    """Mean and standard deviation over the seeds of each `Run.group`, in the table's order."""
+    """Mean and standard deviation over the seeds of each group, in the table's order."""
     groups = itertools.groupby(sorted(runs, key=Run.place), key=Run.group)
     return [_summary(list(group)) for _, group in groups]
 
 
 def _summary(runs: Sequence[Run]) -> Summary:
     scores = {name: _spread([getattr(run, name) for run in runs]) for name in SCORES}
-    return Summary(*runs[0].group(), len(runs), scores)
+    return Summary(runs[0].group(), len(runs), scores)
 
 
 def _spread(numbers: Sequence[float]) -> Spread:

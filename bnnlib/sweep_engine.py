@@ -90,8 +90,8 @@ def _cluster(scheduler: str) -> Iterator[joblib.Parallel]:
             raise SweepError(f"a job ended each worker that took it, perhaps for want of memory: {error}") from error
         except CancelledError as error:
             raise SweepError(
-                f"the scheduler at {scheduler} was lost; what was done is stored: start it and its workers again, and "
-                "the same command goes on from there"
+                f"the scheduler at {scheduler} was lost ({error}); what was done is stored: start it and its workers "
+                "again, and the same command goes on from there"
             ) from error
 
 
@@ -99,12 +99,12 @@ def _dask_backend(client: Client) -> ParallelBackendBase:
     """The backend of joblib for Dask, which leaves no job to this machine."""
     from joblib._dask import DaskDistributedBackend
 
-    class Backend(DaskDistributedBackend):  # type: ignore[misc]
+    class WorkersOnly(DaskDistributedBackend):  # type: ignore[misc]
         def effective_n_jobs(self, n_jobs: int) -> int:
             """At least two: with one, joblib would run the jobs right here instead of on the only worker."""
             return max(2, super().effective_n_jobs(n_jobs))
 
-    return Backend(client=client, wait_for_workers_timeout=FIRST_WORKER_S)
+    return WorkersOnly(client=client, wait_for_workers_timeout=FIRST_WORKER_S)
 
 
 def _parallel(n_jobs: int) -> joblib.Parallel:

@@ -62,7 +62,7 @@ def test_a_faulty_table_is_named(table: Path, old: str, new: str, message: str) 
 
 def test_each_data_set_width_surrogate_and_profile_is_a_row(table: Path) -> None:
     found = evidence.widths(sweep_tables.rows(table, Run))
-    assert [(each.dataset, each.bits, each.surrogate, each.profile, each.n) for each, _ in found] == [
+    assert [(*each.group, each.n) for each, _ in found] == [
         ("fashion_mnist", 1, "ste", "default", 1),
         ("mnist", 1, "approx", "default", 1),
         ("mnist", 1, "ste", "default", 3),

@@ -245,7 +245,7 @@ def test_without_a_sweep_the_evidence_says_how_to_fill_it(tmp_path: Path) -> Non
     assert readme.evidence(reports, "mnist") == missing
 
 
-def test_a_sweep_gives_a_row_for_each_data_set_width_and_surrogate(tmp_path: Path) -> None:
+def test_a_sweep_gives_a_row_for_each_data_set_width_surrogate_and_profile(tmp_path: Path) -> None:
     reports = reports_in(tmp_path)
     sweeps.write(reports / "sweep.csv")
     lines = readme.evidence(reports, "mnist").splitlines()

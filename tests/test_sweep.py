@@ -105,6 +105,7 @@ def test_the_profile_counts_at_1_bit_only_and_has_its_own_epochs() -> None:
 
 def test_the_profile_of_its_own_epochs_goes_with_no_others() -> None:
     assert len(grid(profiles=["default"], epochs=[3])) == 1
+    assert len(grid(profiles=["record"], bits=[16], epochs=[3])) == 1  # where it has no say
     with pytest.raises(SweepError, match=r"--epochs has no say in the profile record.*leave one of them out"):
         grid(profiles=["default", "record"], epochs=[3])
 
@@ -201,7 +202,7 @@ def test_mean_and_sample_standard_deviation() -> None:
     """Of 0.5, 0.75, 1.0: mean 0.75, squares of deviations 1/16 + 0 + 1/16 = 1/8, over n - 1 = 2: 1/16, root 1/4."""
     runs = [run(seed=seed, macro_f1=value, loss=4 * value) for seed, value in enumerate((0.75, 1.0, 0.5))]
     [found] = sweep.aggregate(runs)
-    assert (found.dataset, found.bits, found.surrogate, found.profile, found.n) == ("mnist", 1, "ste", "default", 3)
+    assert (found.group, found.n) == (("mnist", 1, "ste", "default"), 3)
     assert found.scores["macro_f1"] == Spread(0.75, 0.25)
     assert found.scores["loss"] == Spread(3.0, 1.0)
     assert found.scores["validation_loss"] == Spread(1.0, 0.0)
@@ -216,7 +217,7 @@ def test_aggregates_keep_groups_apart_and_one_run_has_no_deviation() -> None:
         run(profile="record", loss=4.0),
     ]
     found = sweep.aggregate(runs)
-    assert [(each.bits, each.surrogate, each.profile, each.n) for each in found] == [
+    assert [(*each.group[1:], each.n) for each in found] == [
         (1, "approx", "default", 1),
         (1, "ste", "default", 2),
         (1, "ste", "record", 1),

@@ -22,13 +22,14 @@ from ruamel.yaml import YAML
 
 from bnnlib import mnist, params, sources, sweep, sweep_engine, sweep_worker, sweeping
 from bnnlib.params import Params
-from bnnlib.sweep import Job, SweepError
+from bnnlib.sweep import Job, Moment, SweepError
 from bnnlib.sweep_engine import Engine
 from bnnlib.sweep_tables import Tables
 from bnnlib.sweep_worker import Outcome
 
 AXES: dict[str, list[Any]] = {"seeds": [0, 1], "bits": [1, 16]}
 HERE = Engine("loky", jobs=2)
+EPOCH = Moment(key="", epoch=1, train_loss=1.0, validation_loss=1.0, validation_macro_f1=0.5, flip_ratio=None)
 BNN = [sys.executable, "-c", "from bnnlib import cli; cli.main()"]
 
 
@@ -45,10 +46,12 @@ class Study:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def jobs(self) -> list[Job]:
+    def job(self, point: Params) -> Job:
         manifest = sources.read_manifest(self.data / "mnist.sha256")
-        code = sweep_worker.code_fingerprint()
-        return [sweep.job(cfg, self.cfg.seed, manifest, code) for cfg in sweep.variants(self.cfg, AXES)]
+        return sweep.job(point, self.cfg.seed, manifest, sweep_worker.code_fingerprint())
+
+    def jobs(self) -> list[Job]:
+        return [self.job(point) for point in sweep.variants(self.cfg, AXES)]
 
     def perform(self, out: Path, engine: Engine = HERE, **axes: list[Any]) -> list[str]:
         return list(sweeping.perform(self.cfg, {**AXES, **axes}, self.data, out, engine))
@@ -82,7 +85,8 @@ def contents(tables: Tables) -> tuple[bytes, bytes]:
 
 def test_a_sweep_has_a_row_and_a_history_for_each_run(study: Study) -> None:
     places = [run.place() for run in study.tables.runs.values()]
-    assert places == [("mnist", bits, name, seed) for bits, name in ((1, "ste"), (16, "none")) for seed in (0, 1)]
+    groups = (("mnist", 1, "ste", "default"), ("mnist", 16, "none", "none"))
+    assert places == [(group, seed) for group in groups for seed in (0, 1)]
     assert {run.key for run in study.tables.runs.values()} == {job.key for job in study.jobs()}
     assert study.lines[0] == f"4 runs, 0 of them in {study.tables.path} already"
     assert [line[:4] for line in study.lines[1:]] == ["1/4 ", "2/4 ", "3/4 ", "4/4 "]
@@ -107,8 +111,9 @@ def test_a_sweep_is_a_run_in_the_logbook_and_each_training_one_below_it(study: S
     below = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
     assert set(below) == {str(job) for job in study.jobs()}
     assert {run.info.status for run in (parent, *below.values())} == {"FINISHED"}
-    row = next(run for run in study.tables.runs.values() if run.place() == ("mnist", 1, "ste", 1))
-    logged = below["mnist, 1 bit, ste, seed 1"].data
+    row = next(run for run in study.tables.runs.values() if run.place() == (("mnist", 1, "ste", "default"), 1))
+    logged = below["mnist, 1 bit, ste, default, seed 1"].data
+    assert logged.params["profile"] == "default"
     assert (logged.metrics["loss"], logged.metrics["validation_loss"]) == (row.loss, row.validation_loss)
     assert logged.metrics["epoch_flip_ratio"] > 0
     assert (logged.params["quantization.bits"], logged.params["data.limit"], logged.tags["sweep_key"]) == (
@@ -159,6 +164,25 @@ def test_a_table_of_another_recipe_is_refused_and_left_alone(
     with pytest.raises(SweepError, match="holds 4 of 4 runs by other parameters, data or code than now"):
         changed.perform(study.tables.path, **epochs)
     assert contents(study.tables) == before
+
+
+@pytest.mark.parametrize("profile", ["default", "record"])
+def test_a_table_that_holds_both_profiles_goes_on_whatever_the_parameters_say(
+    study: Study, tmp_path: Path, profile: str
+) -> None:
+    axes: dict[str, list[Any]] = {"bits": [1, 16], "seeds": [0], "profiles": ["default", "record"]}
+    base = study.cfg.model_copy(update={"profile": profile})
+    table = Tables(tmp_path / "sweep.csv")
+    for point in sweep.variants(base, axes):
+        job = study.job(point)
+        place = {"bits": job.training.bits, "surrogate": job.surrogate, "profile": job.profile, "key": job.key}
+        some = next(iter(study.tables.runs.values()))
+        table.add(some.model_copy(update=place), [EPOCH.model_copy(update={"key": job.key})])
+    found = list(sweeping.perform(base, axes, study.data, table.path, HERE))
+    assert found == [f"3 runs, 3 of them in {table.path} already"]
+    others = {**axes, "profiles": ["default"], "epochs": [9]}
+    with pytest.raises(SweepError, match="holds 2 of 3 runs by other parameters"):
+        list(sweeping.perform(base, others, study.data, table.path, HERE))
 
 
 @pytest.fixture
@@ -242,7 +266,7 @@ def test_a_failed_run_is_reported_and_the_others_are_stored(
     with pytest.raises(SweepError) as caught:
         study.perform(out, bits=[1])
     assert str(caught.value) == (
-        f"1 of 2 runs failed, the others are in {out}:\n  mnist, 1 bit, ste, seed 0: training loss is nan"
+        f"1 of 2 runs failed, the others are in {out}:\n  mnist, 1 bit, ste, default, seed 0: training loss is nan"
     )
     assert [run.seed for run in Tables(out).runs.values()] == [1]
 

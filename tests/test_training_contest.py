@@ -105,14 +105,19 @@ def test_our_loop_is_the_recipe_with_another_number_of_epochs(monkeypatch: pytes
 
     monkeypatch.setattr(training, "fit", fit)
     cfg = trainings.PARAMS.training("binary")
-    assert list(training_contest.loops(cfg)[OURS](few(10), few(10), 3)) == []
-    assert given == [cfg.model_copy(update={"train": cfg.train.model_copy(update={"epochs": 3})})]
+    loop = training_contest.loops(cfg, 40)[OURS]
+    for train in (few(40), few(10)):
+        assert list(loop(train, few(10), 3)) == []
+    whole, quarter = given
+    assert whole == cfg.model_copy(update={"train": cfg.train.model_copy(update={"epochs": 3})})
+    assert cfg.train.norm_images is not None
+    assert quarter.train.norm_images == cfg.train.norm_images // 4
 
 
 def test_the_reference_trains_the_same_width() -> None:
     threads = torch.get_num_threads()
     for variant in ("full", "binary"):
-        loop = training_contest.loops(trainings.PARAMS.training(variant))[REFERENCE]
+        loop = training_contest.loops(trainings.PARAMS.training(variant), 40)[REFERENCE]
         [scores] = loop(few(40), few(20), 1)
         assert 0 <= scores.macro_f1 <= 1
     assert torch.get_num_threads() == threads

@@ -54,11 +54,18 @@ class Race:
     epochs_planned: int
 
 
-def loops(cfg: Training) -> dict[str, Loop]:
-    """Our loop by its recipe, but for the number of epochs, and the reference's for the same bit width."""
+def loops(cfg: Training, train_images: int) -> dict[str, Loop]:
+    """Our loop by its recipe, but for the number of epochs, and the reference's for the same bit width.
+
+    On fewer than ``train_images`` images, all that there are, ours re-estimates batch norm on proportionally fewer.
+    """
 
     def ours(train: Split, validation: Split, epochs: int) -> Iterator[Scores]:
-        changed = cfg.model_copy(update={"train": cfg.train.model_copy(update={"epochs": epochs})})
+        norm_images = cfg.train.norm_images
+        if norm_images is not None:
+            norm_images = max(2, norm_images * len(train.labels) // train_images)  # batch norm wants two
+        changes = {"epochs": epochs, "norm_images": norm_images}
+        changed = cfg.model_copy(update={"train": cfg.train.model_copy(update=changes)})
         for epoch in training.fit(train, validation, changed):
             yield epoch.validation
 

@@ -70,7 +70,7 @@ def run(data: Path, cfg: Params, plan: Plan, tell: Callable[[str], object]) -> F
     networks = {}
     for variant, each in trainings.items():
         tell(f"{variant}: {plan.rounds} rounds of {images:,} images")
-        loops = training_contest.loops(each)
+        loops = training_contest.loops(each, len(train.labels))
         blocks = {name: training_contest.blocks(loop, train, validation, images) for name, loop in loops.items()}
         times = training_contest.speed(blocks, product, images, cfg.runtime.threads, plan.rounds)
         races = {}
