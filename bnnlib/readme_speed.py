@@ -43,12 +43,13 @@ def training_markdown(record: Mapping[str, Any]) -> str:
         f"Seconds to the score: one training of each, until macro-F1 on {images['validation']:,} validation images is "
         "there; the validation pass after each epoch counts on both sides.",
         "",
-        "| network | loop | s an epoch | half of the turns | images/s | share of the matrix product's rate "
-        "| epochs to the score | s to the score |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| network | loop | batch size | s an epoch | half of the turns | images/s "
+        "| share of the matrix product's rate | epochs to the score | s to the score |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for variant, network in networks.items():
-        lines += [f"| {variant} | {name} | {_loop(loop)} |" for name, loop in network["loops"].items()]
+        sizes = network["batch_size"]
+        lines += [f"| {variant} | {name} | {sizes[name]} | {_loop(loop)} |" for name, loop in network["loops"].items()]
     lines.append("")
     lines += [f"- {variant}: {_gain(network)}" for variant, network in networks.items()]
     lines.append(

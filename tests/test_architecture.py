@@ -189,7 +189,10 @@ def jobs_of_a_sweep(cfg: params.Params) -> list[str]:
 
 
 def leaves_that_matter(given: Callable[[params.Params], object]) -> set[str]:
-    """The parameters that change what the computation is given, found by changing one at a time, at 1 bit and at 4."""
+    """The parameters that change what the computation is given, found by changing one at a time.
+
+    At 1 bit, at 4, with Bop, and in the long profile, for each has parameters that matter there alone.
+    """
     narrow = params.load(ROOT / "params.yaml").model_dump()
     wider, flipping = with_other(narrow, "model.bits", 4), with_other(narrow, "binary.optimizer", "bop")
     longer = with_other(narrow, "profile", "record")

@@ -132,7 +132,7 @@ def test_contrast_ends_at_white() -> None:
 
 
 def test_a_quarter_turn_is_clockwise() -> None:
-    images = torch.randint(0, 256, (3, 28, 28), dtype=torch.uint8)
+    images = torch.randint(0, 256, (3, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     quarter = torch.full((3,), math.pi / 2)
     assert torch.equal(batches._warp(images, quarter, torch.ones(2, 3)), torch.rot90(images, -1, (1, 2)))
 
@@ -146,16 +146,25 @@ def test_zoom_scales_width_and_height_each_by_its_factor() -> None:
     assert (halved[0] == 200).sum(dim=1).tolist() == [0] * 12 + [4] * 4 + [0] * 12
 
 
+def test_an_image_is_zoomed_along_its_own_axes_before_it_turns() -> None:
+    block = torch.zeros(1, 28, 28, dtype=torch.uint8)
+    block[0, 12:16, 10:18] = 200  # 4 high, 8 wide, in the middle
+    found = batches._warp(block, torch.full((1,), math.pi / 2), torch.tensor([[2.0], [1.0]]))
+    # Twice as wide and upright then: 16 high, 4 wide; its edges above and below are grey.
+    assert (found[0] == 200).sum(dim=0).tolist() == [0] * 12 + [14] * 4 + [0] * 12
+
+
 def test_turns_and_zooms_stay_within_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     met = []
 
     def spy(images: Tensor, angles: Tensor, factors: Tensor) -> Tensor:
         met.append((angles, factors))
-        return images
+        return torch.full_like(images, 7)
 
     monkeypatch.setattr(batches, "_warp", spy)
     generator = torch.Generator().manual_seed(0)
-    list(batches.shuffled(*numbered(400), 50, Augmentation(rotation=10.0, zoom=1.25), generator))
+    found = list(batches.shuffled(*numbered(400), 50, Augmentation(rotation=10.0, zoom=1.25), generator))
+    assert all((images == 7).all() for images, _ in found)  # what `_warp` returns is what is trained on
     angles = torch.cat([angles for angles, _ in met])
     factors = torch.cat([factors for _, factors in met], dim=1)
     assert len(angles) == 400

@@ -191,9 +191,10 @@ def test_the_speed_of_training_is_that_of_the_record(tmp_path: Path) -> None:
     assert "A Processor, 2 cores (x86_64: avx2, avx512f), 16.0 GiB, load average 0.1 before; " in text
     assert "2 threads of torch, device cpu. Seconds an epoch of 48,000 images: medians of 3 interleaved turns" in text
     lines = text.splitlines()
-    assert "| full | ours | 9.6 | 7.2 to 14.4 | 5,000 | 102% | 2 | 20.0 |" in lines
-    assert "| full | reference | 48.0 | 48.0 to 48.0 | 1,000 | 20% | 3 | 350.0 |" in lines
-    assert "| binary | reference | 48.0 | 48.0 to 48.0 | 1,000 | 20% | not within 9 | more than 500.0 |" in lines
+    size = trainings.PARAMS.full.batch_size
+    assert f"| full | ours | {size} | 9.6 | 7.2 to 14.4 | 5,000 | 102% | 2 | 20.0 |" in lines
+    assert "| full | reference | 128 | 48.0 | 48.0 to 48.0 | 1,000 | 20% | 3 | 350.0 |" in lines
+    assert "| binary | reference | 128 | 48.0 | 48.0 to 48.0 | 1,000 | 20% | not within 9 | more than 500.0 |" in lines
     quicker = "an epoch 5.0 times quicker than the reference's (half of the turns: 3.8 to 7.5)"
     assert f"- full: {quicker}; macro-F1 0.991 17.5 times sooner." in lines
     never = "for the reference does not reach it within 9 epochs"
@@ -205,16 +206,16 @@ def test_a_score_that_our_training_does_not_reach(tmp_path: Path) -> None:
     reports = reports_in(tmp_path)
     trained_in(reports, trainings.as_json(trainings.found_that_fell_short()))
     text = readme.training(reports)
-    assert "| full | ours | 9.6 | 7.2 to 14.4 | 5,000 | 102% | not within 4 | more than 40.0 |" in text
+    size = trainings.PARAMS.full.batch_size
+    assert f"| full | ours | {size} | 9.6 | 7.2 to 14.4 | 5,000 | 102% | not within 4 | more than 40.0 |" in text
     assert "; ours does not reach macro-F1 0.991 within 4 epochs.\n" in text
 
 
 def test_a_record_of_the_training_that_lacks_something(tmp_path: Path) -> None:
     reports = reports_in(tmp_path)
     trained_in(reports, {**trainings.as_json(), "networks": {"full": {}}})
-    message = (
-        r"benchmark_training.json: lacks what the page shows \(KeyError: 'loops'\); `bnn benchmark --training --save`"
-    )
+    missing = r"benchmark_training.json: lacks what the page shows \(KeyError: 'batch_size'\)"
+    message = f"{missing}; `bnn benchmark --training --save`"
     with pytest.raises(ReadmeError, match=message):
         readme.training(reports)
 
