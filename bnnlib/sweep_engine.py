@@ -89,8 +89,9 @@ def _cluster(scheduler: str) -> Iterator[joblib.Parallel]:
         except KilledWorker as error:
             raise SweepError(f"a job ended each worker that took it, perhaps for want of memory: {error}") from error
         except CancelledError as error:
+            reason = " ".join(str(error).split())
             raise SweepError(
-                f"the scheduler at {scheduler} was lost ({error}); what was done is stored: start it and its workers "
+                f"the scheduler at {scheduler} was lost ({reason}); what was done is stored: start it and its workers "
                 "again, and the same command goes on from there"
             ) from error
 
