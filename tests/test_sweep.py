@@ -223,8 +223,8 @@ def test_aggregates_keep_groups_apart_and_one_run_has_no_deviation() -> None:
         (1, "ste", "record", 1),
         (16, "none", "none", 1),
     ]
-    assert [each.scores["loss"].mean for each in found] == [3.0, 1.0, 4.0, 2.0]
-    assert [each.scores["loss"].sd for each in found] == [None, 0.0, None, None]
+    losses = [each.scores["loss"] for each in found]
+    assert losses == [Spread(3.0, None), Spread(1.0, 0.0), Spread(4.0, None), Spread(2.0, None)]
 
 
 def test_an_empty_table_sums_up_to_nothing() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import imports
 import mlflow
@@ -207,17 +207,31 @@ def start(tmp_path: Path, raw_dir: Path) -> Iterator[Callable[..., subprocess.Po
         yield run
 
 
+class Cluster(NamedTuple):
+    """A Dask cluster on loopback, and the file in which its scheduler says where it is."""
+
+    scheduler: subprocess.Popen[bytes]
+    workers: list[subprocess.Popen[bytes]]
+    file: str
+
+
+def cluster(start: Callable[..., subprocess.Popen[bytes]], folder: Path, workers: int) -> Cluster:
+    """Start a scheduler and so many workers of one thread."""
+    meeting = ["--scheduler-file", str(folder / "scheduler.json")]
+    scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *meeting)
+    options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1", "--local-directory"]
+    started = [start("worker", *options, str(folder / f"worker{number}"), *meeting) for number in range(workers)]
+    return Cluster(scheduler, started, meeting[1])
+
+
 def test_a_cluster_gives_the_same_table_though_a_worker_is_killed(
     study: Study, tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
-    meeting = ["--scheduler-file", str(tmp_path / "scheduler.json")]
-    start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *meeting)
-    options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1", "--local-directory"]
-    workers = [start("worker", *options, str(tmp_path / f"worker{number}"), *meeting) for number in range(2)]
+    here = cluster(start, tmp_path, workers=2)
     tables = Tables(tmp_path / "sweep.csv")
     jobs = study.jobs()
     nowhere = dict.fromkeys((job.key for job in jobs), study.folder / "not on the workers' machines")
-    with Client(scheduler_file=meeting[1], set_as_default=False, timeout=60) as watcher:
+    with Client(scheduler_file=here.file, set_as_default=False, timeout=60) as watcher:
         watcher.wait_for_workers(2, timeout=60)
         outcomes = sweep_engine.results(jobs, nowhere, Engine("dask", scheduler=watcher.scheduler.address))
         done = [next(outcomes)]
@@ -226,7 +240,7 @@ def test_a_cluster_gives_the_same_table_though_a_worker_is_killed(
         os.kill(victim, signal.SIGKILL)
         done.extend(outcomes)
         assert len(watcher.scheduler_info()["workers"]) == 1
-    assert victim in [worker.pid for worker in workers]
+    assert victim in [worker.pid for worker in here.workers]
     for outcome in done:
         assert outcome.run is not None, outcome.error
         tables.add(outcome.run, outcome.moments)
@@ -236,19 +250,17 @@ def test_a_cluster_gives_the_same_table_though_a_worker_is_killed(
 def test_the_only_worker_takes_the_jobs_and_a_lost_scheduler_ends_the_sweep(
     study: Study, tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
-    meeting = ["--scheduler-file", str(tmp_path / "scheduler.json")]
-    scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *meeting)
-    start("worker", "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1", *meeting)
+    here = cluster(start, tmp_path, workers=1)
     jobs = study.jobs()
     nowhere = dict.fromkeys((job.key for job in jobs), study.folder / "not on the worker's machine")
-    with Client(scheduler_file=meeting[1], set_as_default=False, timeout=60) as watcher:
+    with Client(scheduler_file=here.file, set_as_default=False, timeout=60) as watcher:
         watcher.wait_for_workers(1, timeout=60)
         address = watcher.scheduler.address
         outcomes = sweep_engine.results(jobs, nowhere, Engine("dask", scheduler=address))
         assert next(outcomes).run is not None
         [waiting] = watcher.processing().values()
     assert waiting
-    scheduler.kill()
+    here.scheduler.kill()
     with pytest.raises(SweepError, match=f"the scheduler at {address} was lost.*goes on from there"):
         list(outcomes)
 
