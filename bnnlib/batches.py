@@ -12,13 +12,13 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of the training images, drawn for each image anew.
+    """Random changes of the training images, drawn for each image anew, and made in this order.
 
-    ``shift``: moved by up to so many pixels each way; black moves in. ``shift_share``: share of the images that are
-    moved at all. ``contrast``: every pixel times a factor between 1 / contrast and contrast, uniform in its logarithm,
-    white at most. To a 1-bit network, which knows ink from ground alone, that is a lower or a higher threshold: bolder
-    or thinner strokes. ``rotation``: turned by up to so many degrees each way. ``zoom``: width and height each times a
-    factor between 1 / zoom and zoom, uniform in its logarithm.
+    ``zoom``: width and height each times a factor between 1 / zoom and zoom, uniform in its logarithm. ``rotation``:
+    turned by up to so many degrees each way. ``shift``: moved by up to so many pixels each way; black moves in.
+    ``shift_share``: share of the images that are moved at all; it has no say in the other changes. ``contrast``: every
+    pixel times a factor between 1 / contrast and contrast, uniform in its logarithm, white at most. To a 1-bit network,
+    which knows ink from ground alone, that is a lower or a higher threshold: bolder or thinner strokes.
     """
 
     shift: int = 0
@@ -75,13 +75,13 @@ def _multiply(images: Tensor, factors: Tensor) -> Tensor:
 
 
 def _warp(images: Tensor, angles: Tensor, factors: Tensor) -> Tensor:
-    """Turn each image about its centre and zoom its width and its height, with bilinear interpolation, black around.
+    """Zoom each image's width and height, then turn it, about its centre; bilinear interpolation, black around.
 
     uint8 (n, side, side); angles in radians (n,), clockwise; factors (2, n).
     """
     sine, cosine, none = torch.sin(angles), torch.cos(angles), torch.zeros_like(angles)
     width, height = factors
-    # Where each pixel comes from: turned back, then shrunk by the factors.
+    # Where each pixel comes from: turned back, then shrunk by the factors. The zooms are along the image's own axes.
     rows = [[cosine / width, sine / width, none], [-sine / height, cosine / height, none]]
     matrices = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
     grid = functional.affine_grid(matrices, [len(images), 1, *images.shape[1:]], align_corners=False)

@@ -62,7 +62,11 @@ class Model(_Section):
 
 
 class Train(_Section):
-    """What both trainings share. ``norm_images``: how many images, the first, `training.reestimate_norms` takes."""
+    """What both trainings share.
+
+    ``norm_images``: so many training images, the first, re-estimate batch norm after each epoch
+    (`training.reestimate_norms`); None: it keeps the averages of the training.
+    """
 
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     norm_images: Annotated[int, Field(ge=100, le=60_000)] | None

@@ -108,8 +108,8 @@ class _StraightThrough(torch.autograd.Function):
 def half(x: Tensor) -> Tensor:
     """Round to the nearest IEEE half value (binary16, round half to even), kept in a float32 tensor.
 
-    Forward: y = float32(float16(x)), infinite from abs(x) = 65520 on. Backward: dx = g. Export: a weight's half values;
-    of an activation nothing, prediction rounds alike.
+    Forward: y = float32(float16(x)), infinite from abs(x) = 65520 on. Backward: dx = g. Export: a weight's half
+    values; of an activation nothing, for prediction rounds it the same way.
     """
     return _StraightThrough.apply(x, x.detach().half().to(x.dtype))
 
