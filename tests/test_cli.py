@@ -126,13 +126,13 @@ def test_check_takes_other_files(bnn: Bnn, tmp_path: Path) -> None:
 
 def test_check_takes_the_thresholds_of_the_data_set(bnn: Bnn) -> None:
     text = Path("params.yaml").read_text()
-    other = text.replace("name: mnist", "name: fashion_mnist", 1)
+    other = text.replace("name: mnist", "name: kmnist", 1)
     Path("params.yaml").write_text(other)
     code, output, _ = bnn("check")
-    assert str(code).startswith("error: thresholds.fashion_mnist is null in the parameters")
+    assert str(code).startswith("error: thresholds.kmnist is null in the parameters")
     assert output == ""
     bounds = "{full: {macro_f1: 1, loss: 9}, binary: {macro_f1: 0, loss: 9}}"
-    Path("params.yaml").write_text(other.replace("fashion_mnist: null", f"fashion_mnist: {bounds}"))
+    Path("params.yaml").write_text(other.replace("kmnist: null", f"kmnist: {bounds}"))
     code, *_ = bnn("check")
     assert code == "error: 1 of 16 bounds missed: full.test.macro_f1"
 

@@ -33,8 +33,8 @@ def test_the_thresholds_are_those_of_the_data_set() -> None:
 
 def test_a_data_set_without_thresholds_is_named() -> None:
     with pytest.raises(GateError) as caught:
-        gate.thresholds(of("fashion_mnist", mnist=THRESHOLDS))
-    assert str(caught.value).startswith("thresholds.fashion_mnist is null in the parameters, so there is nothing")
+        gate.thresholds(of("kmnist", mnist=THRESHOLDS))
+    assert str(caught.value).startswith("thresholds.kmnist is null in the parameters, so there is nothing")
 
 
 def metrics(**changes: Any) -> dict[str, Any]:
