@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -26,7 +27,7 @@ def mend(root: Path) -> list[str]:
     if running.exists() and not _is_json(running):
         running.unlink()
         done.append(f"removed {running.relative_to(root)}, which was half-written")
-    if graph.exists() and not _is_lock(graph):
+    if graph.exists() and not _is_whole(graph.read_text(encoding="utf-8", errors="replace"), root):
         _restore(root, graph.name)
         done.append(f"restored {graph.name} from the last commit, for it was half-written")
     return done
@@ -40,21 +41,42 @@ def _is_json(path: Path) -> bool:
     return True
 
 
-def _is_lock(path: Path) -> bool:
-    """Whether all of a lock's stages have what DVC demands of them."""
-    try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (YAMLError, ValueError):
+def _is_whole(lock: str, root: Path) -> bool:
+    """Whether dvc.lock's text is no beginning of one: DVC fills the file from its start.
+
+    Cut between two lines it still is a proper file, of fewer stages; DVC would take those that are lost for new ones.
+    """
+    if not lock.endswith("\n"):
         return False
-    stages = content.get("stages") if isinstance(content, dict) else None
-    return isinstance(stages, dict) and all(
-        isinstance(stage, dict) and _complete(stage.get("deps", [])) and _complete(stage.get("outs", []))
-        for stage in stages.values()
-    )
+    stages = _stages(lock)
+    entries = [entry for stage in stages.values() for kind in ("deps", "outs") for entry in stage.get(kind) or []]
+    if not stages or not all(isinstance(entry, dict) and {"path", "md5", "size"} <= entry.keys() for entry in entries):
+        return False
+    committed = subprocess.run(["git", "show", ":./dvc.lock"], cwd=root, capture_output=True, text=True).stdout
+    graph = root / "dvc.yaml"
+    expected = _outs(_stages(committed)) & _outs(_stages(graph.read_text(encoding="utf-8") if graph.exists() else ""))
+    return expected <= _outs(stages)
 
 
-def _complete(entries: object) -> bool:
-    return isinstance(entries, list) and all(isinstance(entry, dict) and entry.get("md5") for entry in entries)
+def _stages(text: str) -> dict[str, dict[str, list[Any]]]:
+    """The stages of dvc.lock or dvc.yaml by name; none where the text is broken."""
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
+        return {name: dict(stage) for name, stage in content["stages"].items()}
+    except (YAMLError, LookupError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _outs(stages: dict[str, dict[str, list[Any]]]) -> set[tuple[str, str]]:
+    """What the stages make: name of the stage, path."""
+    return {(name, _path(out)) for name, stage in stages.items() for out in stage.get("outs") or []}
+
+
+def _path(out: str | dict[str, Any]) -> str:
+    """Of an out as dvc.lock writes it, with its hash, or dvc.yaml: alone, or as the key of its options."""
+    if isinstance(out, str):
+        return out
+    return out["path"] if "path" in out else next(iter(out))
 
 
 def _restore(root: Path, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,11 +14,16 @@ from bnnlib import recovery
 from bnnlib.recovery import RecoveryError
 
 LOCK = (ROOT / "dvc.lock").read_text(encoding="utf-8")
+RESTORED = ["restored dvc.lock from the last commit, for it was half-written"]
+# Where a stage ends, and where a line ends in the entry of the last stage: cut there, the rest still is a proper file.
+STAGE_ENDS = [found.start() for found in re.finditer(r"(?m)^  \w+:$", LOCK)]
+LINE_ENDS = [found.end() for found in re.finditer(r"\n", LOCK) if found.end() > STAGE_ENDS[-1]][:-1]
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    shutil.copy(ROOT / "dvc.lock", tmp_path)
+    for name in ("dvc.lock", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
     (tmp_path / ".dvc/tmp").mkdir(parents=True)
     identity = ["-c", "user.name=tests", "-c", "user.email=tests"]
     for words in (["init", "--quiet"], ["add", "dvc.lock"], [*identity, "commit", "--quiet", "-m", "lock"]):
@@ -43,8 +49,22 @@ def test_a_broken_lock_of_running_processes_is_removed(repository: Path, content
 def test_a_broken_lock_of_the_graph_is_restored(repository: Path, part: float) -> None:
     cut = LOCK.index("md5: ", int(part * len(LOCK))) if part else -5  # behind the first half of an entry
     (repository / "dvc.lock").write_text(LOCK[: cut + 5])
-    assert recovery.mend(repository) == ["restored dvc.lock from the last commit, for it was half-written"]
+    assert recovery.mend(repository) == RESTORED
     assert (repository / "dvc.lock").read_text() == LOCK
+
+
+def test_a_lock_cut_between_its_lines_is_restored(repository: Path) -> None:
+    for cut in [*STAGE_ENDS, *LINE_ENDS[::40], *LINE_ENDS[-8:]]:
+        (repository / "dvc.lock").write_text(LOCK[:cut])
+        assert recovery.mend(repository) == RESTORED, cut
+        assert (repository / "dvc.lock").read_text() == LOCK
+
+
+def test_a_lock_without_a_stage_that_the_graph_has_no_more_is_left_alone(repository: Path) -> None:
+    graph = (repository / "dvc.yaml").read_text()
+    (repository / "dvc.yaml").write_text(re.sub(r"(?ms)^  sweep:.*?(?=^\w)", "", graph))
+    (repository / "dvc.lock").write_text(LOCK[: STAGE_ENDS[-1]])
+    assert recovery.mend(repository) == []
 
 
 def test_without_git_it_says_what_to_do(tmp_path: Path) -> None:
