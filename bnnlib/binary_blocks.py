@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bnnlib import compiled, convolution, mnist, quantizers
+from bnnlib import compiled, convolution, quantizers
 from bnnlib.compiled import KERNEL, LANES
 from bnnlib.layers import NormedConvolution, affine
 from bnnlib.threads import share
@@ -40,20 +40,20 @@ class _Block:
     weight: Tensor  # latent
 
 
-def train(images: Tensor, blocks: Sequence[NormedConvolution]) -> Tensor:
+def train(images: Tensor, input_threshold: int, blocks: Sequence[NormedConvolution]) -> Tensor:
     """The blocks' signs in training mode: uint8 (n, 28, 28) -> float32 (n, 4, 4, 8).
 
-    Batch norm by the batch's own statistics, which move the running ones.
+    Pixels from ``input_threshold`` on are +1. Batch norm by the batch's own statistics, which move the running ones.
     """
     norms = [block.norm for block in blocks]
     parameters = [part for block in blocks for part in (block.weight, block.norm.weight, block.norm.bias)]
-    return _Blocks.apply(images, norms, *parameters)
+    return _Blocks.apply(_rows(images, input_threshold), norms, *parameters)
 
 
 @torch.no_grad()
-def predict(images: Tensor, blocks: Sequence[NormedConvolution]) -> Tensor:
+def predict(images: Tensor, input_threshold: int, blocks: Sequence[NormedConvolution]) -> Tensor:
     """The blocks' signs in evaluation mode, batch norm as `layers.affine`: (n, 28, 28) -> float32 (n, 4, 4, 8)."""
-    words = _rows(images)
+    words = _rows(images, input_threshold)
     for block in blocks:
         dots = _dots(words, block.weight)
         words = _signs(dots, torch.stack(affine(block.norm)).numpy())
@@ -62,8 +62,8 @@ def predict(images: Tensor, blocks: Sequence[NormedConvolution]) -> Tensor:
 
 class _Blocks(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, norms: list[nn.BatchNorm2d], *parameters: Tensor) -> Tensor:
-        words, ctx.blocks = _rows(images), []
+    def forward(ctx: Any, words: NDArray[np.uint32], norms: list[nn.BatchNorm2d], *parameters: Tensor) -> Tensor:
+        ctx.blocks = []
         for norm, weight in zip(norms, parameters[::3], strict=True):
             dots = _dots(words, weight)
             block = _normalised(words, dots, weight, norm)
@@ -86,10 +86,10 @@ class _Blocks(torch.autograd.Function):
         return (None, None, *gradients)
 
 
-def _rows(images: Tensor) -> NDArray[np.uint32]:
+def _rows(images: Tensor, input_threshold: int) -> NDArray[np.uint32]:
     """The binarized pixels: (n, side, side) -> rows of bits (n, side)."""
     rows = np.empty(images.shape[:2], np.uint32)
-    share(compiled.pack_rows, len(rows), images.contiguous().numpy(), mnist.BINARY_THRESHOLD, rows)
+    share(compiled.pack_rows, len(rows), images.contiguous().numpy(), input_threshold, rows)
     return rows
 
 

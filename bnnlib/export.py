@@ -28,7 +28,7 @@ def pack(published: Published) -> PackedModel:
         )
     model = models.restore(published)
     *blocks, head = model.layers()
-    return pack_layers(blocks, head, mnist.SIDE, mnist.BINARY_THRESHOLD)
+    return pack_layers(blocks, head, mnist.SIDE, model.input_threshold)
 
 
 @torch.inference_mode()

@@ -29,8 +29,6 @@ WHITE = 255
 # Mean and standard deviation of the 60,000 training images scaled to [0, 1], as in PyTorch's MNIST example.
 MEAN = 0.1307
 STD = 0.3081
-# The smallest pixel with (pixel / 255 - MEAN) / STD >= 0: from here on the binarized input is +1.
-BINARY_THRESHOLD = math.ceil(MEAN * WHITE)
 
 # IDX format: two zero bytes, the type of the values (8: unsigned byte), the number of dimensions, then each size.
 UNSIGNED_BYTE = 0x08

@@ -22,6 +22,7 @@ from bnnlib.params import Bits, Quantization
 BLOCK_CHANNELS = (32, 16, 8)
 BLOCK_KERNEL = compiled.KERNEL
 HEAD_KERNEL = 4
+INPUT_THRESHOLD = "input.threshold"  # name of a published tensor
 
 
 class NonFiniteError(BnnError):
@@ -36,6 +37,13 @@ class Published:
     bits: Bits
     epoch: int
 
+    @property
+    def quantization(self) -> Quantization:
+        """What of the training's quantizers prediction needs."""
+        if self.bits == 1:
+            return Quantization(bits=1, input_threshold=int(self.tensors[INPUT_THRESHOLD]))
+        return Quantization(bits=self.bits)
+
 
 class ConvNet(nn.Module):
     """uint8 images (n, 28, 28) -> float32 logits (n, 10).
@@ -49,6 +57,7 @@ class ConvNet(nn.Module):
     def __init__(self, quantization: Quantization, *, latent: bool = True, compiled: bool = True) -> None:
         super().__init__()
         self.bits = quantization.bits
+        self.input_threshold = quantization.input_threshold
         self.compiled = compiled
         self.progress = 0.0
         pairs = zip((1, *BLOCK_CHANNELS), BLOCK_CHANNELS, strict=False)
@@ -70,9 +79,10 @@ class ConvNet(nn.Module):
         """Compute the logits of a batch."""
         *blocks, head = self.layers()
         if self._on_bits(images):
-            x = binary_blocks.train(images, blocks) if self.training else binary_blocks.predict(images, blocks)
+            run = binary_blocks.train if self.training else binary_blocks.predict
+            x = run(images, self.input_threshold, blocks)
         else:
-            x = prepare(images, self.bits)[..., None]  # (n, height, width, 1)
+            x = prepare(images, self.head.quantization)[..., None]  # (n, height, width, 1)
             for block in blocks:
                 x = block.activate(block(x, self.progress), self.progress)
         return head(x, self.progress)[:, 0, 0]
@@ -102,14 +112,15 @@ class ConvNet(nn.Module):
         return [layer for _, layer in self.named_layers()]
 
 
-def prepare(images: Tensor, bits: int) -> Tensor:
+def prepare(images: Tensor, quantization: Quantization) -> Tensor:
     """Quantize the input: uint8 (n, 28, 28) -> float32 of one shape.
 
-    1 bit: +1 where the normalised pixel is >= 0, else -1. 2 to 8 bits: pixel / 255 on the uniform grid of [0, 1].
-    16 bits: normalised, as a half value. 32 bits: normalised.
+    1 bit: +1 where the pixel is >= the input threshold, else -1. 2 to 8 bits: pixel / 255 on the uniform grid of
+    [0, 1]. 16 bits: normalised, as a half value. 32 bits: normalised.
     """
+    bits = quantization.bits
     if bits == 1:
-        return quantizers.signs(images.float() - mnist.BINARY_THRESHOLD)
+        return quantizers.signs(images.float() - quantization.input_threshold)
     x = images.float() / mnist.WHITE
     if bits < quantizers.HALF_BITS:
         return quantizers.uniform(x, bits)
@@ -121,11 +132,11 @@ def publish(model: ConvNet, epoch: int) -> Published:
     """Everything that prediction needs, in the type it is stored in.
 
     Weights: uint8 codes for 1 to 8 bits (value = 2 * code / (2**bits - 1) - 1), float16 or float32 above. Batch norm:
-    float16 for 16 bits, else float32.
+    float16 for 16 bits, else float32. Of a 1-bit network the input threshold, too, int16.
     """
     real = torch.float16 if model.bits == quantizers.HALF_BITS else torch.float32
     _check_finite({f"{name}.weight": layer.weight for name, layer in model.named_layers()}, epoch)
-    tensors = {}
+    tensors = {INPUT_THRESHOLD: torch.tensor(model.input_threshold, dtype=torch.int16)} if model.bits == 1 else {}
     scale = torch.ones((), device=model.head.weight.device)  # of the input
     for name, layer in model.named_layers():
         tensors[f"{name}.weight"] = layer.stored_weight()
@@ -144,7 +155,7 @@ def layout(bits: Bits) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 def restore(published: Published, *, compiled: bool = True) -> ConvNet:
     """The published network, ready to predict (evaluation mode)."""
-    model = ConvNet(Quantization(bits=published.bits), latent=False, compiled=compiled)
+    model = ConvNet(published.quantization, latent=False, compiled=compiled)
     state = model.state_dict()
     for name, _ in model.named_layers():
         stored = published.tensors[f"{name}.weight"]

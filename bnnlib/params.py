@@ -23,6 +23,7 @@ DataName = Literal["mnist", "fashion_mnist", "kmnist"]
 Profile = Literal["default", "record"]
 Rotation = Annotated[float, Field(ge=0, le=180)]  # degrees each way
 Zoom = Annotated[float, Field(ge=1, le=2)]
+Pixel = Annotated[int, Field(ge=1, le=255)]
 
 
 class ParamsError(BnnError):
@@ -131,15 +132,25 @@ class Record(_Section):
     zoom: Zoom
 
 
+class InputThreshold(_Section):
+    """The smallest pixel that a 1-bit network takes for +1, for each data set."""
+
+    mnist: Pixel
+    fashion_mnist: Pixel
+    kmnist: Pixel
+
+
 class Quantization(_Section):
     """How a network is quantized: its bit width, and what training may choose.
 
+    ``input_threshold``: the smallest pixel that is +1 in the input, at 1 bit.
     ``surrogate``: gradient of the sign of activations, at 1 bit. ``channel_scale``: each channel is scaled by the
     magnitude of its latent weights, at 1 bit. ``learned_step``: LSQ instead of DoReFa, at 2 to 8 bits.
     ``real_share``: share of the training in which the weights are not quantized yet, at 1 bit: two-stage training.
     """
 
     bits: Bits
+    input_threshold: Pixel = 64
     surrogate: Surrogate = "ste"
     channel_scale: bool = False
     learned_step: bool = False
@@ -201,6 +212,7 @@ class Params(_Section):
     runtime: Runtime
     data: Data
     model: Model
+    input_threshold: InputThreshold
     train: Train
     full: BoundedRecipe
     binary: BinaryRecipe
@@ -222,7 +234,11 @@ class Params(_Section):
             recipe = recipe.model_copy(update={"rotation": self.record.rotation, "zoom": self.record.zoom})
             epochs = self.record.epochs
         quantization = Quantization(
-            bits=1, surrogate=recipe.surrogate, channel_scale=recipe.channel_scale, real_share=recipe.real_share
+            bits=1,
+            input_threshold=getattr(self.input_threshold, self.data.name),
+            surrogate=recipe.surrogate,
+            channel_scale=recipe.channel_scale,
+            real_share=recipe.real_share,
         )
         if recipe.optimizer == "bop":
             bop = BopRecipe(rate=recipe.bop_rate, threshold=recipe.bop_threshold)

@@ -226,13 +226,17 @@ class RunLog:
         """
         import mlflow
 
+        with warnings.catch_warnings():
+            # The digits that the model puts out are whole numbers; none is ever missing, of which MLflow warns.
+            warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer column")
+            signature = mlflow.models.infer_signature(example, output)
         info = mlflow.pyfunc.log_model(
             name="model",
             loader_module=SERVED_MODULE,
             data_path=str(packed),
             code_paths=[str(Path(__file__).parent)],
             registered_model_name=name,
-            signature=mlflow.models.infer_signature(example, output),
+            signature=signature,
             input_example=example,
             pip_requirements=_installed(SERVED_REQUIREMENTS),
         )

@@ -9,7 +9,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from bnnlib import files, models, params
+from bnnlib import files, mnist, models, params
 from bnnlib.files import FileError
 from bnnlib.models import Published
 
@@ -42,7 +42,7 @@ def read(path: Path) -> Published:
 
 
 def _check(path: Path, published: Published) -> None:
-    """Compare bit width, names, types, shapes and codes with those of a network of that width."""
+    """Compare bit width, names, types, shapes, codes and input threshold with those of a network of that width."""
     bits, epoch = published.bits, published.epoch
     if bits not in params.BITS or not isinstance(epoch, int):
         raise FileError(f"{path}: bits {bits!r} and epoch {epoch!r}, expected one of {params.BITS} and a whole number")
@@ -54,3 +54,5 @@ def _check(path: Path, published: Published) -> None:
     for name, tensor in published.tensors.items():
         if tensor.dtype == torch.uint8 and int(tensor.max()) >= 2**bits:
             raise FileError(f"{path}: tensor {name} holds the code {int(tensor.max())}, which {bits} bits do not")
+    if bits == 1 and not 1 <= (threshold := int(published.tensors[models.INPUT_THRESHOLD])) <= mnist.WHITE:
+        raise FileError(f"{path}: tensor {models.INPUT_THRESHOLD} is {threshold}, expected 1 to {mnist.WHITE}")

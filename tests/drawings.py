@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from bnnlib import images, mnist
+from bnnlib import images
 
 WHITE = 255
+INK = 34  # about the mean pixel of MNIST
 EXTENSIONS = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "GIF": ".gif", "TIFF": ".tif"}
 
 
@@ -37,8 +38,8 @@ def read(content: bytes) -> NDArray[np.uint8]:
 
 
 def bits(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """What the network sees."""
-    return image >= mnist.BINARY_THRESHOLD
+    """Ink, or ground."""
+    return image >= INK
 
 
 def overlap(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:

@@ -184,20 +184,22 @@ OTHERS = {
 def jobs_of_a_sweep(cfg: params.Params) -> list[str]:
     """The keys of a grid like that of the stage, which names what it varies itself."""
     axes: dict[str, list[str | int]] = {"bits": [1, 2, 16], "seeds": [0, 1]}
-    axes |= {"datasets": ["mnist"], "surrogates": ["ste"], "profiles": ["default", "record"]}
+    axes |= {"datasets": ["mnist", "fashion_mnist"], "surrogates": ["ste"], "profiles": ["default", "record"]}
     return [sweep.job(point, cfg.seed, {}, "").key for point in sweep.variants(cfg, axes)]
 
 
 def leaves_that_matter(given: Callable[[params.Params], object]) -> set[str]:
     """The parameters that change what the computation is given, found by changing one at a time.
 
-    At 1 bit, at 4, with Bop, and in the long profile, for each has parameters that matter there alone.
+    At 1 bit, at 4, with Bop, in the long profile, and on the other data sets, for each has parameters that matter there
+    alone.
     """
     narrow = params.load(ROOT / "params.yaml").model_dump()
     wider, flipping = with_other(narrow, "model.bits", 4), with_other(narrow, "binary.optimizer", "bop")
     longer = with_other(narrow, "profile", "record")
+    elsewhere = [with_other(narrow, "data.name", name) for name in ("fashion_mnist", "kmnist")]
     found = set()
-    for base in (narrow, wider, flipping, longer):
+    for base in (narrow, wider, flipping, longer, *elsewhere):
         expected = given(params.parse(base, "base"))
         for leaf, value in params.flatten(base).items():
             other = another(leaf, value)

@@ -152,7 +152,7 @@ def test_the_committed_file_is_the_packed_network(published: Published) -> None:
 def test_the_input_bit_is_that_of_the_network(published: Published) -> None:
     pixels = torch.arange(256, dtype=torch.uint8)
     bits = pixels.numpy() >= export.pack(published).input_threshold
-    assert bits.tolist() == (models.prepare(pixels, 1) > 0).tolist()
+    assert bits.tolist() == (models.prepare(pixels, published.quantization) > 0).tolist()
 
 
 @pytest.mark.parametrize("bits", [2, 16])

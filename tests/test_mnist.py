@@ -106,11 +106,6 @@ def test_every_well_formed_file_parses(shape: list[int], data: st.DataObject) ->
     assert (list(parsed.shape), parsed.tobytes()) == (shape, values)
 
 
-def test_binary_threshold_is_where_the_normalised_pixel_turns_positive() -> None:
-    positive = [pixel for pixel in range(256) if (pixel / 255 - 0.1307) / 0.3081 >= 0]
-    assert positive == list(range(mnist.BINARY_THRESHOLD, 256))
-
-
 def unequal_labels(count: int) -> np.ndarray:
     """About as many of each class as MNIST has: none has a share of exactly a tenth."""
     shares = np.array([5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]) / 60_000

@@ -67,6 +67,14 @@ def test_the_published_network_gives_the_same_logits_bit_for_bit(bits: int) -> N
     assert torch.equal(logits_of(restored), logits_of(model))
 
 
+def test_the_published_network_keeps_its_input_threshold() -> None:
+    model = network(1, input_threshold=200)
+    restored = models.restore(models.publish(model, epoch=1))
+    assert restored.input_threshold == 200
+    assert torch.equal(logits_of(restored), logits_of(model))
+    assert not torch.equal(logits_of(restored), logits_of(network(1, input_threshold=34)))
+
+
 FOLDED: list[tuple[Bits, str]] = [(1, "channel_scale"), (2, "learned_step"), (4, "learned_step"), (8, "learned_step")]
 
 
@@ -168,10 +176,11 @@ def test_all_values_between_lie_on_their_grid(bits: int, monkeypatch: pytest.Mon
         assert set(torch.unique(weight).tolist()) <= set(quantizers.code_values(codes, bits).tolist())
 
 
-def test_prepare_of_one_bit_is_the_sign_of_the_normalised_pixel() -> None:
+@pytest.mark.parametrize("threshold", [1, 34, 128, 255])
+def test_prepare_of_one_bit_compares_with_the_input_threshold(threshold: int) -> None:
     pixels = torch.arange(256, dtype=torch.uint8)
-    expected = [1 if (pixel / 255 - 0.1307) / 0.3081 >= 0 else -1 for pixel in range(256)]
-    assert models.prepare(pixels, 1).tolist() == expected
+    expected = [1 if pixel >= threshold else -1 for pixel in range(256)]
+    assert models.prepare(pixels, Quantization(bits=1, input_threshold=threshold)).tolist() == expected
 
 
 # 0.25 * 255 = 63.75: 63 and 64 lie on both sides of no grid point, 42 and 43 on both sides of 0.5 / 3
@@ -181,15 +190,17 @@ def test_prepare_of_one_bit_is_the_sign_of_the_normalised_pixel() -> None:
 )
 def test_prepare_of_a_few_bits(bits: int, pixels: list[int], codes: list[int]) -> None:
     expected = torch.tensor(codes) / (2**bits - 1)
-    assert models.prepare(torch.tensor(pixels, dtype=torch.uint8), bits).tolist() == expected.tolist()
+    assert (
+        models.prepare(torch.tensor(pixels, dtype=torch.uint8), Quantization(bits=bits)).tolist() == expected.tolist()
+    )
 
 
 def test_prepare_of_many_bits_normalises() -> None:
     pixels = torch.tensor([0, 100, 255], dtype=torch.uint8)
     expected = [(pixel / 255 - mnist.MEAN) / mnist.STD for pixel in (0, 100, 255)]
     # Three roundings of 2**-24 of numbers below 2.9; the difference is no smaller than a third of its terms.
-    assert models.prepare(pixels, 32).tolist() == pytest.approx(expected, rel=6 * 2**-24)
-    assert models.prepare(pixels, 16).tolist() == [float(np.float16(value)) for value in expected]
+    assert models.prepare(pixels, Quantization(bits=32)).tolist() == pytest.approx(expected, rel=6 * 2**-24)
+    assert models.prepare(pixels, Quantization(bits=16)).tolist() == [float(np.float16(value)) for value in expected]
 
 
 def first_norm(model: ConvNet) -> nn.BatchNorm2d:

@@ -19,6 +19,7 @@ GOOD: dict[str, Any] = {
     "runtime": {"device": "cpu", "threads": 2},
     "data": {"name": "mnist", "validation_fraction": 0.2, "limit": None},
     "model": {"bits": 1},
+    "input_threshold": {"mnist": 100, "fashion_mnist": 1, "kmnist": 255},
     "train": {"epochs": 3, "norm_images": None},
     "full": {
         "learning_rate": 0.003,
@@ -104,6 +105,12 @@ def test_the_good_parameters_are_good() -> None:
     assert params.parse(GOOD, "params.yaml").model_dump() == GOOD
 
 
+@pytest.mark.parametrize(("name", "threshold"), GOOD["input_threshold"].items())
+def test_the_input_threshold_is_that_of_the_data_set(name: str, threshold: int) -> None:
+    loaded = params.parse(changed(("data.name", name)), "params.yaml")
+    assert loaded.training("binary").quantization.input_threshold == threshold
+
+
 THREADS = "a whole number from 1 to 256"
 RATE = "a number above 0 to 1"
 LIMIT = "a whole number from 200 to 60000, or null"
@@ -125,6 +132,17 @@ ONE_FAULT: list[tuple[str, Any, str]] = [
     ("multibit.shift", 9, "multibit.shift: 9 is not allowed; allowed: a whole number from 0 to 8"),
     ("multibit", MISSING, f"multibit: missing; allowed: a section with {RECIPE}, learned_step"),
     ("runtimes", {}, "runtimes: unknown parameter; did you mean runtime?"),
+    ("input_threshold.mnist", 0, "input_threshold.mnist: 0 is not allowed; allowed: a whole number from 1 to 255"),
+    (
+        "input_threshold.kmnist",
+        256,
+        "input_threshold.kmnist: 256 is not allowed; allowed: a whole number from 1 to 255",
+    ),
+    (
+        "input_threshold",
+        128,
+        "input_threshold: 128 is not allowed; allowed: a section with mnist, fashion_mnist, kmnist",
+    ),
     ("seed", MISSING, "seed: missing; allowed: a whole number from 0 below 4294967296"),
     ("data.limit", MISSING, f"data.limit: missing; allowed: {LIMIT}"),
     ("train", MISSING, "train: missing; allowed: a section with epochs, norm_images"),

@@ -259,7 +259,7 @@ def test_re_estimated_norms_are_the_mean_over_batches(bits: int, monkeypatch: py
     first = model.layers()[0]
     with torch.no_grad():
         weight = quantizers.quantize_weight(first.weight, bits)
-        maps = convolution.convolve(models.prepare(images[:100], bits)[..., None], weight)
+        maps = convolution.convolve(models.prepare(images[:100], Quantization(bits=bits))[..., None], weight)
     halves = maps.double().split(50)
     mean = torch.stack([half.mean(dim=(0, 1, 2)) for half in halves]).mean(dim=0)
     variance = torch.stack([half.var(dim=(0, 1, 2)) for half in halves]).mean(dim=0)

@@ -45,6 +45,9 @@ def test_round_trip(tmp_path: Path, bits: int) -> None:
 @pytest.mark.parametrize("bits", WIDTHS)
 def test_stored_types(bits: int) -> None:
     for name, tensor in published(bits).tensors.items():
+        if name == "input.threshold":
+            assert (bits, tensor.dtype) == (1, torch.int16)
+            continue
         real = torch.float16 if bits == 16 else torch.float32
         assert tensor.dtype == (real if ".norm." in name else STORED.get(bits, torch.uint8)), name
 
@@ -155,6 +158,9 @@ NO_NETWORK: dict[str, Callable[[Published], Published]] = {
     "another shape": with_tensor("head.weight", torch.zeros(10, 8, 4, 3, dtype=torch.uint8)),
     "another type": with_tensor("head.weight", torch.zeros(10, 8, 4, 4)),
     "a code beyond the width": with_tensor("head.weight", torch.full((10, 8, 4, 4), 2, dtype=torch.uint8)),
+    "no input threshold": without("input.threshold"),
+    "an input threshold below those of pixels": with_tensor("input.threshold", torch.tensor(0, dtype=torch.int16)),
+    "an input threshold above them": with_tensor("input.threshold", torch.tensor(256, dtype=torch.int16)),
     "a width of other weights": lambda good: replace(good, bits=16),
 }
 
