@@ -33,8 +33,7 @@ CENTRE = SIDE // 2  # row and column of the centre of mass, which is within half
 
 # Levels of brightness, of 255. An image whose brightest and darkest pixels are closer to its ground holds no ink.
 LEAST_CONTRAST = 12
-# Pixels nearer to the ground than this share of the ink's contrast are no ink (the binarized network, too, takes them
-# for ground), ...
+# Pixels nearer to the ground than this share of the ink's contrast are no ink (MNIST's mean pixel has as much), ...
 FAINT = 0.13
 # ... nor are those nearer than so many times the ground's variation, which is the 90th percentile of the border's
 # distances from the ground (Gaussian noise of deviation s: 1.64 s, so 4.5 s are cut off), but ...

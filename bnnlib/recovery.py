@@ -12,6 +12,8 @@ from ruamel.yaml.error import YAMLError
 
 from bnnlib.errors import BnnError
 
+COMMITTED = "HEAD"
+
 
 class RecoveryError(BnnError):
     """The graph's lock is broken and git cannot give it back."""
@@ -44,7 +46,8 @@ def _is_json(path: Path) -> bool:
 def _is_whole(lock: str, root: Path) -> bool:
     """Whether dvc.lock's text is no beginning of one: DVC fills the file from its start.
 
-    Cut between two lines it still is a proper file, of fewer stages; DVC would take those that are lost for new ones.
+    Cut between two lines it still is a proper file, of fewer stages, which DVC would take for new ones. So it must have
+    the stages and the outs that the committed one has and dvc.yaml still names.
     """
     if not lock.endswith("\n"):
         return False
@@ -52,13 +55,12 @@ def _is_whole(lock: str, root: Path) -> bool:
     entries = [entry for stage in stages.values() for kind in ("deps", "outs") for entry in stage.get(kind) or []]
     if not stages or not all(isinstance(entry, dict) and {"path", "md5", "size"} <= entry.keys() for entry in entries):
         return False
-    committed = subprocess.run(["git", "show", ":./dvc.lock"], cwd=root, capture_output=True, text=True).stdout
-    graph = root / "dvc.yaml"
-    expected = _outs(_stages(committed)) & _outs(_stages(graph.read_text(encoding="utf-8") if graph.exists() else ""))
-    return expected <= _outs(stages)
+    committed = _stages(_git(root, "show", f"{COMMITTED}:./dvc.lock").stdout)
+    graph = _stages((root / "dvc.yaml").read_text(encoding="utf-8") if (root / "dvc.yaml").exists() else "")
+    return committed.keys() & graph.keys() <= stages.keys() and _outs(committed) & _outs(graph) <= _outs(stages)
 
 
-def _stages(text: str) -> dict[str, dict[str, list[Any]]]:
+def _stages(text: str) -> dict[str, dict[str, Any]]:
     """The stages of dvc.lock or dvc.yaml by name; none where the text is broken."""
     try:
         content = YAML(typ="safe", pure=True).load(text)
@@ -67,7 +69,7 @@ def _stages(text: str) -> dict[str, dict[str, list[Any]]]:
         return {}
 
 
-def _outs(stages: dict[str, dict[str, list[Any]]]) -> set[tuple[str, str]]:
+def _outs(stages: dict[str, dict[str, Any]]) -> set[tuple[str, str]]:
     """What the stages make: name of the stage, path."""
     return {(name, _path(out)) for name, stage in stages.items() for out in stage.get("outs") or []}
 
@@ -80,9 +82,16 @@ def _path(out: str | dict[str, Any]) -> str:
 
 
 def _restore(root: Path, name: str) -> None:
-    done = subprocess.run(["git", "checkout", "--", name], cwd=root, capture_output=True, text=True)
+    done = _git(root, "checkout", COMMITTED, "--", name)
     if done.returncode:
         raise RecoveryError(
             f"{root / name}: half-written, and git does not restore it ({done.stderr.strip()}); delete it: DVC then "
             "looks for every stage in its cache of runs"
         )
+
+
+def _git(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True)
+    except OSError as error:  # there is no git
+        return subprocess.CompletedProcess(words, 1, "", str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import networks
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -12,7 +13,6 @@ from PIL import Image, ImageDraw
 from bnnlib import images
 
 WHITE = 255
-INK = 34  # about the mean pixel of MNIST
 EXTENSIONS = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "GIF": ".gif", "TIFF": ".tif"}
 
 
@@ -38,8 +38,8 @@ def read(content: bytes) -> NDArray[np.uint8]:
 
 
 def bits(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Ink, or ground."""
-    return image >= INK
+    """What the committed 1-bit network sees."""
+    return image >= networks.committed().input_threshold
 
 
 def overlap(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:

@@ -104,10 +104,10 @@ def test_small_networks(network: trained.Trained) -> None:
     assert_same(reference.logits(packed, network.images), logits)
 
 
-def moved(bits: int) -> ConvNet:
+def moved(bits: int, input_threshold: int = 200) -> ConvNet:
     """A network whose batch norms differ from the identity, some of negative scale."""
     torch.manual_seed(3)
-    model = ConvNet(Quantization(bits=bits))
+    model = ConvNet(Quantization(bits=bits, input_threshold=input_threshold))
     with torch.no_grad():
         for convolution in model.layers():
             convolution.norm.weight.normal_()
@@ -149,10 +149,10 @@ def test_the_committed_file_is_the_packed_network(published: Published) -> None:
     assert len(content) == 7311  # at most 7,500
 
 
-def test_the_input_bit_is_that_of_the_network(published: Published) -> None:
-    pixels = torch.arange(256, dtype=torch.uint8)
-    bits = pixels.numpy() >= export.pack(published).input_threshold
-    assert bits.tolist() == (models.prepare(pixels, published.quantization) > 0).tolist()
+@pytest.mark.parametrize("input_threshold", [1, 34, 255])
+def test_the_input_threshold_is_that_of_the_network(input_threshold: int) -> None:
+    model = moved(1, input_threshold)
+    assert export.pack(models.publish(model, epoch=1)).input_threshold == input_threshold
 
 
 @pytest.mark.parametrize("bits", [2, 16])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,12 +68,14 @@ def test_the_published_network_gives_the_same_logits_bit_for_bit(bits: int) -> N
     assert torch.equal(logits_of(restored), logits_of(model))
 
 
-def test_the_published_network_keeps_its_input_threshold() -> None:
-    model = network(1, input_threshold=200)
-    restored = models.restore(models.publish(model, epoch=1))
-    assert restored.input_threshold == 200
-    assert torch.equal(logits_of(restored), logits_of(model))
-    assert not torch.equal(logits_of(restored), logits_of(network(1, input_threshold=34)))
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_published_network_has_its_own_input_threshold(compiled: bool) -> None:
+    published = models.publish(network(1, input_threshold=200), epoch=1)
+    other = replace(published, tensors={**published.tensors, "input.threshold": torch.tensor(34, dtype=torch.int16)})
+    lit = (IMAGES >= 200) * torch.tensor(255, dtype=torch.uint8)  # the same to both
+    of_200, of_34 = (models.restore(each, compiled=compiled) for each in (published, other))
+    assert torch.equal(of_200(IMAGES), of_34(lit))
+    assert not torch.equal(of_200(IMAGES), of_34(IMAGES))
 
 
 FOLDED: list[tuple[Bits, str]] = [(1, "channel_scale"), (2, "learned_step"), (4, "learned_step"), (8, "learned_step")]

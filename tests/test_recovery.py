@@ -15,9 +15,9 @@ from bnnlib.recovery import RecoveryError
 
 LOCK = (ROOT / "dvc.lock").read_text(encoding="utf-8")
 RESTORED = ["restored dvc.lock from the last commit, for it was half-written"]
-# Where a stage ends, and where a line ends in the entry of the last stage: cut there, the rest still is a proper file.
-STAGE_ENDS = [found.start() for found in re.finditer(r"(?m)^  \w+:$", LOCK)]
-LINE_ENDS = [found.end() for found in re.finditer(r"\n", LOCK) if found.end() > STAGE_ENDS[-1]][:-1]
+# Where a stage begins, and where a line of the last stage ends: cut there, the rest still is a proper file.
+STAGE_STARTS = [found.start() for found in re.finditer(r"(?m)^  \w+:$", LOCK)]
+LINE_ENDS = [found.end() for found in re.finditer(r"\n", LOCK) if found.end() > STAGE_STARTS[-1]][:-1]
 
 
 @pytest.fixture
@@ -54,16 +54,40 @@ def test_a_broken_lock_of_the_graph_is_restored(repository: Path, part: float) -
 
 
 def test_a_lock_cut_between_its_lines_is_restored(repository: Path) -> None:
-    for cut in [*STAGE_ENDS, *LINE_ENDS[::40], *LINE_ENDS[-8:]]:
+    for cut in [*STAGE_STARTS, *LINE_ENDS[::40], *LINE_ENDS[-8:]]:
         (repository / "dvc.lock").write_text(LOCK[:cut])
         assert recovery.mend(repository) == RESTORED, cut
         assert (repository / "dvc.lock").read_text() == LOCK
 
 
+def test_a_half_written_lock_in_the_index_has_no_say(repository: Path) -> None:
+    (repository / "dvc.lock").write_text(LOCK[: STAGE_STARTS[3]])
+    subprocess.run(["git", "add", "dvc.lock"], cwd=repository, check=True)
+    assert recovery.mend(repository) == RESTORED
+    assert (repository / "dvc.lock").read_text() == LOCK
+
+
+def test_a_lost_stage_without_outs_is_noticed(repository: Path) -> None:
+    [report] = re.findall(r"(?ms)^  report:.*?(?=^  \w)", LOCK)
+    assert "outs:" not in report
+    (repository / "dvc.lock").write_text(LOCK.replace(report, ""))
+    assert recovery.mend(repository) == RESTORED
+
+
+def test_where_git_is_not_installed_a_whole_lock_is_left_alone(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(repository))
+    assert recovery.mend(repository) == []
+    (repository / "dvc.lock").write_text("")
+    with pytest.raises(RecoveryError, match=r"dvc.lock: half-written, and git does not restore it .*No such file"):
+        recovery.mend(repository)
+
+
 def test_a_lock_without_a_stage_that_the_graph_has_no_more_is_left_alone(repository: Path) -> None:
     graph = (repository / "dvc.yaml").read_text()
     (repository / "dvc.yaml").write_text(re.sub(r"(?ms)^  sweep:.*?(?=^\w)", "", graph))
-    (repository / "dvc.lock").write_text(LOCK[: STAGE_ENDS[-1]])
+    (repository / "dvc.lock").write_text(LOCK[: STAGE_STARTS[-1]])
     assert recovery.mend(repository) == []
 
 
