@@ -103,6 +103,12 @@ def test_the_profile_counts_at_1_bit_only_and_has_its_own_epochs() -> None:
     assert long.recipe == BASE.binary.model_copy(update=changes)
 
 
+@pytest.mark.parametrize("name", ["rotation", "zoom"])
+def test_the_profile_has_its_own_turns(name: str) -> None:
+    long = job(changed(f"record.{name}", 1.5, changed("profile", "record")))
+    assert long.training.recipe == BASE.binary.model_copy(update={name: 1.5})
+
+
 def test_the_profile_of_its_own_epochs_goes_with_no_others() -> None:
     assert len(grid(profiles=["default"], epochs=[3])) == 1
     assert len(grid(profiles=["record"], bits=[16], epochs=[3])) == 1  # where it has no say
