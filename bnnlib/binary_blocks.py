@@ -19,45 +19,44 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bnnlib import compiled, convolution, quantizers
+from bnnlib import blocks, compiled, convolution, quantizers
+from bnnlib.blocks import Normed
 from bnnlib.compiled import KERNEL, LANES
 from bnnlib.layers import NormedConvolution, affine
 from bnnlib.threads import share
 
+STE_BOUNDS = (np.float32(-1), np.float32(1))  # where the clipped straight-through estimator lets the gradient pass
 PARTS = 4  # of the first block's table: as many threads can work on it
 
 
 @dataclass(frozen=True)
 class _Block:
-    """What the backward pass needs. The channels of ``dots`` and ``affine`` are filled up to whole groups of lanes."""
+    """What the backward pass needs. The channels of ``dots`` are filled up to whole groups of lanes."""
 
     words: NDArray[np.uint32]  # the input: (n, side, side), of the first block rows of pixels (n, side)
     dots: NDArray[np.int16]  # (n, size, size, channels)
-    mean: NDArray[np.float64]
-    inverse: NDArray[np.float64]  # 1 / standard deviation
-    gamma: NDArray[np.float64]  # the batch norm's weight
-    affine: NDArray[np.float32]  # (2, channels): z = dot * affine[0] + affine[1]
+    normed: Normed
     weight: Tensor  # latent
 
 
-def train(images: Tensor, input_threshold: int, blocks: Sequence[NormedConvolution]) -> Tensor:
+def train(images: Tensor, input_threshold: int, layers: Sequence[NormedConvolution]) -> Tensor:
     """The blocks' signs in training mode: uint8 (n, 28, 28) -> float32 (n, 4, 4, 8).
 
     Pixels from ``input_threshold`` on are +1. Batch norm by the batch's own statistics, which move the running ones.
     """
-    norms = [block.norm for block in blocks]
-    parameters = [part for block in blocks for part in (block.weight, block.norm.weight, block.norm.bias)]
+    norms = [layer.norm for layer in layers]
+    parameters = [part for layer in layers for part in (layer.weight, layer.norm.weight, layer.norm.bias)]
     return _Blocks.apply(_rows(images, input_threshold), norms, *parameters)
 
 
 @torch.no_grad()
-def predict(images: Tensor, input_threshold: int, blocks: Sequence[NormedConvolution]) -> Tensor:
+def predict(images: Tensor, input_threshold: int, layers: Sequence[NormedConvolution]) -> Tensor:
     """The blocks' signs in evaluation mode, batch norm as `layers.affine`: (n, 28, 28) -> float32 (n, 4, 4, 8)."""
     words = _rows(images, input_threshold)
-    for block in blocks:
-        dots = _dots(words, block.weight)
-        words = _signs(dots, torch.stack(affine(block.norm)).numpy())
-    return _values(words, len(block.weight))
+    for layer in layers:
+        dots = _dots(words, layer.weight)
+        words = _signs(dots, torch.stack(affine(layer.norm)).numpy())
+    return _values(words, len(layer.weight))
 
 
 class _Blocks(torch.autograd.Function):
@@ -66,22 +65,26 @@ class _Blocks(torch.autograd.Function):
         ctx.blocks = []
         for norm, weight in zip(norms, parameters[::3], strict=True):
             dots = _dots(words, weight)
-            block = _normalised(words, dots, weight, norm)
-            words = _signs(dots, block.affine[:, : len(weight)])
-            ctx.blocks.append(block)
+            ctx.blocks.append(_Block(words, dots, _normed(dots, norm), weight.detach()))
+            words = _signs(dots, ctx.blocks[-1].normed.affine[:, : len(weight)])
         return _values(words, len(weight))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         gradients: list[Tensor] = []
-        g, sums = _through_sign(ctx.blocks[-1], grads[0])
+        top = ctx.blocks[-1]
+        g, sums = blocks.through_last_activation(grads[0], top.dots, top.normed, STE_BOUNDS)
         for number in range(len(ctx.blocks) - 1, -1, -1):
             block = ctx.blocks[number]
-            slope, gamma, beta = _through_norm(block, sums)
+            slope, gamma, beta = blocks.through_norm(block.normed, sums)
             if number == 0:
                 weight = _first_weight(block, g, slope)
             else:
-                weight, g, sums = _through_convolution(block, ctx.blocks[number - 1], g, slope)
+                below = ctx.blocks[number - 1]
+                kernel = quantizers.signs(block.weight)
+                spectrum = _spectrum(block.words, kernel)
+                weight, product = blocks.through_convolution(g, block.dots, slope, spectrum, kernel)
+                g, sums = blocks.through_activation(product, below.dots, below.normed, STE_BOUNDS)
             gradients = [quantizers.ste_gradient(weight, block.weight, 0.0), gamma, beta, *gradients]
         return (None, None, *gradients)
 
@@ -120,73 +123,21 @@ def _packed(weight: Tensor) -> NDArray[np.uint32]:
     """Signs of the last dimension as bits of a word: (out, ..., bits) -> (..., channels)."""
     bits = quantizers.sign_codes(weight).numpy().astype(np.uint32)
     words = (bits << np.arange(bits.shape[-1], dtype=np.uint32)).sum(axis=-1, dtype=np.uint32)
-    return _filled(np.moveaxis(words, 0, -1))
+    return blocks.filled(np.moveaxis(words, 0, -1))
 
 
-def _filled(channels: NDArray[Any]) -> NDArray[Any]:
-    """Fill the channels, the last dimension, up with zeros to whole groups of lanes."""
-    *others, count = channels.shape
-    full = np.zeros((*others, -(-count // LANES) * LANES), channels.dtype)
-    full[..., :count] = channels
-    return full
-
-
-def _grouped(channels: NDArray[Any]) -> NDArray[Any]:
-    """The same numbers in groups: (..., channels) -> (..., groups, lanes)."""
-    return channels.reshape(*channels.shape[:-1], -1, LANES)
-
-
-def _normalised(words: NDArray[np.uint32], dots: NDArray[np.int16], weight: Tensor, norm: nn.BatchNorm2d) -> _Block:
-    """Batch norm of the dot products from exact sums: y = gamma * (dot - mean) / sqrt(variance + eps) + beta.
-
-    Moves the running statistics as torch's batch norm does, the variance unbiased; without a momentum they are the
-    means over the batches since they were reset.
-    """
+def _normed(dots: NDArray[np.int16], norm: nn.BatchNorm2d) -> Normed:
+    """Batch norm of the dot products from exact sums."""
     n, size, _, channels = dots.shape
     sums = np.empty((n, 2, channels), np.int64)
     share(compiled.sum_dots, n, dots, sums)
-    count = n * size**2
-    total, squares = sums.sum(axis=0)[:, : len(weight)]
-    mean = total / count
-    variance = squares / count - mean**2
-    batches = norm.get_buffer("num_batches_tracked").add_(1)
-    momentum = 1 / batches.item() if norm.momentum is None else norm.momentum
-    for name, now in (("running_mean", mean), ("running_var", variance * count / (count - 1))):
-        norm.get_buffer(name).lerp_(torch.from_numpy(now).float(), momentum)
-    inverse = 1 / np.sqrt(variance + norm.eps)
-    gamma, beta = (part.detach().double().numpy() for part in (norm.weight, norm.bias))
-    scale_offset = np.stack([gamma * inverse, beta - mean * gamma * inverse]).astype(np.float32)
-    return _Block(words, dots, mean, inverse, gamma, _filled(scale_offset), weight.detach())
+    return blocks.normalise(sums.sum(axis=0), n * size**2, norm)
 
 
 def _values(words: NDArray[np.uint32], channels: int) -> Tensor:
     """The signs whose bits the words are: (n, size, size) -> float32 (n, size, size, channels)."""
     bits = words[..., None] >> np.arange(channels, dtype=np.uint32) & 1
     return torch.from_numpy(2 * bits.astype(np.float32) - 1)
-
-
-def _through_sign(block: _Block, grad: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The last block's `compiled.spectrum_to_gradient`, without a spectrum: its map is small. grad: (n, 4, 4, 8)."""
-    g = _filled(grad.numpy())
-    dots = block.dots.astype(np.float32)
-    g[np.abs(dots * block.affine[0] + block.affine[1]) > 1] = 0
-    return g, np.stack([g.sum(axis=(1, 2)), (g * dots).sum(axis=(1, 2))], axis=1)
-
-
-def _through_norm(block: _Block, sums: NDArray[np.float32]) -> tuple[NDArray[np.float32], Tensor, Tensor]:
-    """Slope of the dot products' gradient (3, channels), see `compiled`, and the gradients of gamma and beta.
-
-    With x = (dot - mean) * inverse and the count m of values of a channel:
-    d dot = gamma * inverse * (g - sum(g) / m - x * sum(g * x) / m).
-    sums: (n, 2, channels), those of g and of g * dot over the pixels of an image.
-    """
-    count = block.dots[..., 0].size
-    of_g, of_g_dot = sums.sum(axis=0, dtype=np.float64)[:, : len(block.mean)]
-    of_g_x = block.inverse * (of_g_dot - block.mean * of_g)
-    scale = block.gamma * block.inverse
-    by_dot = -scale * of_g_x * block.inverse / count
-    slope = np.stack([scale, by_dot, -scale * of_g / count - by_dot * block.mean]).astype(np.float32)
-    return _filled(slope), torch.from_numpy(of_g_x).float(), torch.from_numpy(of_g).float()
 
 
 def _first_weight(block: _Block, g: NDArray[np.float32], slope: NDArray[np.float32]) -> Tensor:
@@ -198,27 +149,8 @@ def _first_weight(block: _Block, g: NDArray[np.float32], slope: NDArray[np.float
     return torch.from_numpy(weight.transpose(1, 0, 2)[: len(block.weight), None].copy())
 
 
-def _through_convolution(
-    block: _Block, below: _Block, g: NDArray[np.float32], slope: NDArray[np.float32]
-) -> tuple[Tensor, NDArray[np.float32], NDArray[np.float32]]:
-    """Gradient of the weights, and for the block below that of what its sign took, with its sums."""
-    n = len(g)
-    g_spectrum = convolution.empty_spectrum(n, slope.shape[1] // LANES)
-    x_spectrum = convolution.empty_spectrum(n, below.affine.shape[1] // LANES)
-    inputs = [_grouped(each) for each in (g, block.dots, slope)]
-    share(compiled.gradient_to_spectrum, n, *inputs, convolution.as_groups(g_spectrum).numpy())
-    share(compiled.signs_to_spectrum, n, block.words, convolution.as_groups(x_spectrum).numpy())
-    weight = convolution.spectrum_to_kernel(_product(g_spectrum.transpose(1, 2), x_spectrum), block.weight.shape)
-    kernels = convolution.kernel_to_spectrum(quantizers.signs(block.weight))
-    below_spectrum = convolution.as_groups(_product(g_spectrum, kernels)).numpy()
-    below_g, sums = np.empty(below.dots.shape, np.float32), np.empty((n, 2, below.dots.shape[3]), np.float32)
-    outputs = [_grouped(each) for each in (below.dots, below.affine, below_g, sums)]
-    share(compiled.spectrum_to_gradient, n, below_spectrum, *outputs)
-    return weight, below_g, sums
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Matrix products, one for each frequency: (frequencies, i, j), (frequencies, j, k) -> (frequencies, i, k)."""
-    out = torch.empty(len(a), a.shape[1], b.shape[2])
-    share(lambda start, stop: torch.bmm(a[start:stop], b[start:stop], out=out[start:stop]), len(a))
-    return out
+def _spectrum(words: NDArray[np.uint32], kernel: Tensor) -> Tensor:
+    """Spectrum of the signs that a kernel (out, in, 9, 9) met: (n, side, side) -> (frequencies, n, part * in')."""
+    spectrum = convolution.empty_spectrum(len(words), -(-kernel.shape[1] // LANES))
+    share(compiled.signs_to_spectrum, len(words), words, convolution.as_groups(spectrum).numpy())
+    return spectrum

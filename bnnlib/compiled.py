@@ -21,6 +21,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -48,6 +49,8 @@ FREQUENCIES = tuple(
 # How often each stands in the full spectrum: its conjugate is not written.
 COUNTS = tuple(1 if u in REALS and v in REALS else 2 for u, v in FREQUENCIES)
 
+
+Sums = NDArray[np.int16] | NDArray[np.float32]  # dot products: whole numbers of signs, else real ones
 
 operation: Decorator = intrinsic  # in LLVM's terms
 helper: Decorator = numba.njit(forceinline=True)  # inlined by LLVM: Numba's own way doubles the time to compile
@@ -241,6 +244,49 @@ def spectrum_to_map(start: int, stop: int, spectrum: NDArray[np.float32], out: N
                         out[n, y, x, group, i] = scratch[y, x, i]
 
 
+@kernel
+def kernel_matrices(
+    start: int, stop: int, spectrum: NDArray[np.float32], weights: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """A real matrix for each frequency that multiplies by the conjugates of a kernel's spectrum, times a weight.
+
+    (re - i im)(a + i b) = (re a + im b) + i (re b - im a). ``start`` and ``stop`` are frequencies. spectrum:
+    (frequencies, out, 2, in); weights: (frequencies,); out: (frequencies, 2 out', 2 in), out' >= out.
+    """
+    channels, inputs, outputs = spectrum.shape[1], spectrum.shape[3], out.shape[1] // 2
+    for f in range(start, stop):
+        out[f] = 0
+        for o in range(channels):
+            for i in range(inputs):
+                real, imaginary = spectrum[f, o, 0, i] * weights[f], spectrum[f, o, 1, i] * weights[f]
+                out[f, o, i], out[f, o, inputs + i] = real, imaginary
+                out[f, outputs + o, i], out[f, outputs + o, inputs + i] = -imaginary, real
+
+
+@kernel
+def products_to_spectrum(
+    start: int, stop: int, products: NDArray[np.float32], weights: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """Spectrum of a kernel's gradient from the products of its real matrices, times a weight.
+
+    ``start`` and ``stop`` are frequencies. products: (parts, frequencies, 2 out', 2 in), to be added up; weights:
+    (frequencies,); out: (frequencies, out, 2, in), out <= out'.
+    """
+    outputs, inputs = products.shape[2] // 2, out.shape[3]
+    for f in range(start, stop):
+        for o in range(out.shape[1]):
+            for i in range(inputs):
+                out[f, o, 0, i] = out[f, o, 1, i] = ZERO
+            for part in range(products.shape[0]):
+                top, low = products[part, f, o], products[part, f, outputs + o]
+                for i in range(inputs):
+                    out[f, o, 0, i] += top[i] + low[inputs + i]
+                    out[f, o, 1, i] += top[inputs + i] - low[i]
+            for i in range(inputs):
+                out[f, o, 0, i] *= weights[f]
+                out[f, o, 1, i] *= weights[f]
+
+
 @operation
 def _popcount(typing: Any, word: Any) -> Any:
     """Number of bits that are set in 32; NumPy's own is not known to Numba."""
@@ -385,7 +431,7 @@ def gradient_to_spectrum(
     start: int,
     stop: int,
     g: NDArray[np.float32],
-    dots: NDArray[np.int16],
+    dots: Sums,
     slope: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
@@ -413,12 +459,14 @@ def spectrum_to_gradient(
     start: int,
     stop: int,
     spectrum: NDArray[np.float32],
-    dots: NDArray[np.int16],
+    dots: Sums,
     affine: NDArray[np.float32],
+    low: np.float32,
+    high: np.float32,
     g: NDArray[np.float32],
     sums: NDArray[np.float32],
 ) -> None:
-    """`spectrum_to_map` where abs(z) <= 1, z = dot * affine[0] + affine[1], else 0: through sign's surrogate gradient.
+    """`spectrum_to_map` where low <= z <= high, z = dot * affine[0] + affine[1], else 0: back through an activation.
 
     spectrum: (frequencies, n, 2, groups, lanes); dots and the result g: (n, size, size, groups, lanes); affine: (2,
     groups, lanes); sums: (n, 2, groups, lanes), those of g and of g * dot over the pixels.
@@ -437,7 +485,8 @@ def spectrum_to_gradient(
                 for x in range(size):
                     for i in range(LANES):
                         dot = np.float32(dots[n, y, x, group, i])
-                        passed = scratch[y, x, i] if abs(dot * state[0, i] + state[1, i]) <= ONE else ZERO
+                        z = dot * state[0, i] + state[1, i]
+                        passed = scratch[y, x, i] if low <= z and z <= high else ZERO
                         g[n, y, x, group, i] = passed
                         state[2, i] += passed
                         state[3, i] += passed * dot
@@ -475,3 +524,83 @@ def tabulate_rows(
                         sums = table[part, row, rows[n, y + row] >> x & ROW]
                         for c in range(channels):
                             sums[c] += gradient[c]
+
+
+@operation
+def _half(typing: Any, x: Any) -> Any:
+    """The nearest IEEE half value, half to even, as a float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.fpext(builder.fptrunc(values[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.float32), generate
+
+
+@helper
+def _activated(z: Any, bits: Any) -> Any:
+    """`quantizers.quantize_activation` of one number, for 2 bits and more."""
+    positive = ZERO if z < ZERO else z  # NaN stays NaN
+    if bits == 16:
+        return _half(positive)
+    if bits == 32:
+        return positive
+    levels = np.float32((1 << bits) - 1)
+    return np.rint((ONE if positive > ONE else positive) * levels) / levels
+
+
+@kernel
+def activated_to_spectrum(
+    start: int, stop: int, y: NDArray[np.float32], affine: NDArray[np.float32], bits: int, out: NDArray[np.float32]
+) -> None:
+    """`map_to_spectrum` of the activations of y * affine[0] + affine[1] in each channel, ``bits`` wide.
+
+    y: (n, size, size, groups, lanes); affine: (2, groups, lanes); out: (frequencies, n, 2, groups, lanes).
+    """
+    size = y.shape[1]
+    flat = np.zeros(SIDE * SIDE * LANES, np.float32)
+    scratch = flat.reshape(SIDE, SIDE, LANES)
+    for n in range(start, stop):
+        for group in range(y.shape[3]):
+            flat[:] = 0
+            for row in range(size):
+                for x in range(size):
+                    for i in range(LANES):
+                        z = y[n, row, x, group, i] * affine[0, group, i] + affine[1, group, i]
+                        scratch[row, x, i] = _activated(z, bits)
+            _write_spectrum(flat, size, out, n, group)
+
+
+@kernel
+def sum_map(start: int, stop: int, y: NDArray[np.float32], sums: NDArray[np.float64]) -> None:
+    """Sum and sum of squares over the pixels of an image: (n, size, size, channels) -> (n, 2, channels)."""
+    channels = y.shape[3]
+    total, squares = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    for n in range(start, stop):
+        sums[n] = 0
+        for row in range(y.shape[1]):
+            total[:] = 0
+            squares[:] = 0  # a row at a time: float32 is precise enough for so few
+            for x in range(y.shape[2]):
+                for c in range(channels):
+                    total[c] += y[n, row, x, c]
+                    squares[c] += y[n, row, x, c] * y[n, row, x, c]
+            for c in range(channels):
+                sums[n, 0, c] += total[c]
+                sums[n, 1, c] += squares[c]
+
+
+@kernel
+def gradient(
+    start: int,
+    stop: int,
+    g: NDArray[np.float32],
+    dots: NDArray[np.float32],
+    slope: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """The dot products' gradient, slope[0] * g + slope[1] * dots + slope[2]: all (n, size, size, channels)."""
+    for n in range(start, stop):
+        for y in range(dots.shape[1]):
+            for x in range(dots.shape[2]):
+                for c in range(dots.shape[3]):
+                    out[n, y, x, c] = slope[0, c] * g[n, y, x, c] + slope[1, c] * dots[n, y, x, c] + slope[2, c]

@@ -14,7 +14,9 @@ import math
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -54,12 +56,31 @@ def _convolve_patches(x: Tensor, weight: Tensor) -> Tensor:
     padded with zeros: a third more multiply-adds, a third of the bytes to copy, and products of a better size.
     """
     kernel, size = weight.shape[1], x.shape[1] - weight.shape[1] + 1
-    neighbours = math.gcd(size, PATCH)
-    patches = x.unfold(1, kernel, 1).unfold(2, kernel + neighbours - 1, neighbours)  # (n, h', w' / nb, k, k + nb - 1)
-    patches = patches.reshape(-1, kernel * (kernel + neighbours - 1))
+    return (patches(x, kernel) @ patch_matrix(weight, size).t()).view(len(x), size, size, len(weight))
+
+
+def patches(x: Tensor, kernel: int) -> Tensor:
+    """What `patch_matrix` multiplies: (n, height, width) -> (n * height' * width' / neighbours, k * (k + nb - 1))."""
+    neighbours = _neighbours(x.shape[2] - kernel + 1)
+    found = x.unfold(1, kernel, 1).unfold(2, kernel + neighbours - 1, neighbours)  # (n, h', w' / nb, k, k + nb - 1)
+    return found.reshape(-1, kernel * (kernel + neighbours - 1))
+
+
+def patch_matrix(weight: Tensor, size: int) -> Tensor:
+    """Kernels (out, k, k) for an output of ``size`` columns: (neighbours * out, k * (k + neighbours - 1))."""
+    neighbours = _neighbours(size)
     moved = [functional.pad(weight, (place, neighbours - 1 - place)) for place in range(neighbours)]
-    matrix = torch.stack(moved).flatten(2).flatten(0, 1)  # (nb out, k (k + nb - 1))
-    return (patches @ matrix.t()).view(len(x), size, size, len(weight))
+    return torch.stack(moved).flatten(2).flatten(0, 1)
+
+
+def patch_matrix_gradient(matrix: Tensor, out_channels: int, kernel: int) -> Tensor:
+    """From the gradient of a `patch_matrix` to that of its kernels: (out, k, k)."""
+    moved = matrix.view(-1, out_channels, kernel, matrix.shape[1] // kernel)  # (neighbours, out, k, k + nb - 1)
+    return torch.stack([each[:, :, place : place + kernel] for place, each in enumerate(moved)]).sum(dim=0)
+
+
+def _neighbours(size: int) -> int:
+    return math.gcd(size, PATCH)
 
 
 class _SpectralConvolution(torch.autograd.Function):
@@ -79,7 +100,7 @@ class _SpectralConvolution(torch.autograd.Function):
         (_, side, _, in_channels), weight_shape = ctx.shapes
         g_spectrum = map_to_spectrum(grads[0])
         gx = spectrum_to_map(torch.bmm(g_spectrum, w_spectrum), side, in_channels)
-        gw = spectrum_to_kernel(torch.bmm(g_spectrum.transpose(1, 2), x_spectrum), weight_shape)
+        gw = spectrum_to_kernel(torch.bmm(g_spectrum.transpose(1, 2), x_spectrum)[None], weight_shape)
         return gx, gw, None
 
 
@@ -126,25 +147,24 @@ def kernel_to_spectrum(weight: Tensor) -> Tensor:
     Real matrices that multiply by the conjugate (a correlation), weighted for the inverse transform. Their transposes
     correlate the other way, which is what the gradient of a map needs.
     """
-    spectrum = map_to_spectrum(weight.permute(0, 2, 3, 1)) * _weights()  # (f, out, part * in')
-    real, imaginary = functional.pad(spectrum, (0, 0, 0, -len(weight) % LANES)).chunk(2, dim=2)
-    # (re - i im)(a + i b) = (re a + im b) + i (re b - im a)
-    return torch.cat([torch.cat([real, imaginary], 2), torch.cat([-imaginary, real], 2)], 1)
+    spectrum = map_to_spectrum(weight.permute(0, 2, 3, 1)).unflatten(2, (2, -1))  # (f, out, part, in')
+    matrices = torch.empty(len(spectrum), 2 * LANES * math.ceil(len(weight) / LANES), 2 * spectrum.shape[3])
+    threads.share(compiled.kernel_matrices, len(spectrum), spectrum.numpy(), _weights(), matrices.numpy())
+    return matrices
 
 
 def spectrum_to_kernel(products: Tensor, shape: torch.Size) -> Tensor:
     """Gradient of weights of a shape (out, in, k, k) from sums over n of output gradient times input.
 
-    products: (frequencies, part * out', part * in').
+    products: (parts, frequencies, part * out', part * in'), whose sum over the parts, in their order, it takes.
     """
     out_channels, in_channels, kernel, _ = shape
-    top, bottom = products.chunk(2, dim=1)  # part of the gradient
-    real, imaginary = (top.chunk(2, dim=2), bottom.chunk(2, dim=2))  # part of the input
-    spectrum = torch.cat([real[0] + imaginary[1], real[1] - imaginary[0]], 2)[:, :out_channels] * _weights()
-    return spectrum_to_map(spectrum.contiguous(), kernel, in_channels).permute(0, 3, 1, 2)
+    spectrum = torch.empty(products.shape[1], out_channels, 2, products.shape[3] // 2)
+    threads.share(compiled.products_to_spectrum, len(spectrum), products.numpy(), _weights(), spectrum.numpy())
+    return spectrum_to_map(spectrum.flatten(2), kernel, in_channels).permute(0, 3, 1, 2)
 
 
 @lru_cache(maxsize=1)
-def _weights() -> Tensor:
-    """What the inverse transform multiplies each frequency by: (frequencies, 1, 1)."""
-    return torch.tensor(COUNTS)[:, None, None] / SIDE**2
+def _weights() -> NDArray[np.float32]:
+    """What the inverse transform multiplies each frequency by."""
+    return np.array(COUNTS, np.float32) / np.float32(SIDE**2)

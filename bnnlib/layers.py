@@ -43,7 +43,7 @@ class NormedConvolution(nn.Module):
     def forward(self, x: Tensor, progress: float = 1.0) -> Tensor:
         """Convolve and normalise. ``progress``: share of the training that is done."""
         real = self.training and progress < self.quantization.real_share
-        weight = self.weight if real else self._quantized_weight()
+        weight = self.weight if real else self.quantized_weight()
         if self.compiled and x.device.type == "cpu":
             y = convolution.convolve_fast(x, weight, integers=self.quantization.bits == 1 and not real)
         else:
@@ -55,6 +55,14 @@ class NormedConvolution(nn.Module):
             return normed.permute(0, 2, 3, 1)
         scale, offset = affine(self.norm)
         return y * scale + offset
+
+    def quantized_weight(self) -> Tensor:
+        """The weights that the forward pass uses, differentiable in the latent ones: (out, in, k, k)."""
+        if not self.latent:
+            return self.weight
+        if self.weight_step is not None:
+            return quantizers.lsq_weight(self.weight, self.weight_step, self.quantization.bits)
+        return quantizers.quantize_weight(self.weight, self.quantization.bits)
 
     def activate(self, x: Tensor, progress: float) -> Tensor:
         """Nonlinearity and quantizer. ``progress``: share of the training that is done."""
@@ -108,13 +116,6 @@ class NormedConvolution(nn.Module):
         if self.quantization.channel_scale:
             return quantizers.channel_scale(self.weight).clamp(min=torch.finfo(torch.float32).tiny)
         return torch.ones((), device=self.weight.device)
-
-    def _quantized_weight(self) -> Tensor:
-        if not self.latent:
-            return self.weight
-        if self.weight_step is not None:
-            return quantizers.lsq_weight(self.weight, self.weight_step, self.quantization.bits)
-        return quantizers.quantize_weight(self.weight, self.quantization.bits)
 
 
 def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

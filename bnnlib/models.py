@@ -7,6 +7,7 @@ nonlinearity with its quantizer - then a convolution 4x4 to 10 logits with one a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bnnlib import binary_blocks, compiled, mnist, quantizers
+from bnnlib import binary_blocks, compiled, mnist, quantizers, real_blocks
 from bnnlib.errors import BnnError
 from bnnlib.layers import NORM_STATE, NormedConvolution
 from bnnlib.params import Bits, Quantization
@@ -78,30 +79,36 @@ class ConvNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Compute the logits of a batch."""
         *blocks, head = self.layers()
-        if self._on_bits(images):
-            run = binary_blocks.train if self.training else binary_blocks.predict
-            x = run(images, self.input_threshold, blocks)
+        if self._by_kernels(images):
+            x = self._run_kernels(images, blocks)
         else:
             x = prepare(images, self.head.quantization)[..., None]  # (n, height, width, 1)
             for block in blocks:
                 x = block.activate(block(x, self.progress), self.progress)
         return head(x, self.progress)[:, 0, 0]
 
-    def trains_on_bits(self) -> bool:
-        """Whether `binary_blocks` can do the whole training, if it is on a CPU."""
+    def trains_by_kernels(self) -> bool:
+        """Whether `binary_blocks` or `real_blocks` can do the whole training, if it is on a CPU."""
         choice = self.head.quantization
-        plain = choice.bits == 1 and not choice.channel_scale and choice.surrogate == "ste"
+        plain = not choice.channel_scale and not choice.learned_step and choice.surrogate == "ste"
         return self.compiled and plain and choice.real_share == 0
 
-    def _on_bits(self, images: Tensor) -> bool:
-        """Whether the blocks can work on bits and whole numbers."""
+    def _by_kernels(self, images: Tensor) -> bool:
+        """Whether the kernels can compute the blocks of this batch."""
         if images.device.type != "cpu":
             return False
         if self.training:
-            return self.trains_on_bits()
+            return self.trains_by_kernels()
         choice = self.head.quantization
         differentiated = torch.is_grad_enabled() and any(part.requires_grad for part in self.parameters())
-        return self.compiled and choice.bits == 1 and not choice.channel_scale and not differentiated
+        return self.compiled and not choice.channel_scale and not choice.learned_step and not differentiated
+
+    def _run_kernels(self, images: Tensor, blocks: Sequence[NormedConvolution]) -> Tensor:
+        if self.bits == 1:
+            run_bits = binary_blocks.train if self.training else binary_blocks.predict
+            return run_bits(images, self.input_threshold, blocks)
+        run_reals = real_blocks.train if self.training else real_blocks.predict
+        return run_reals(prepare(images, self.head.quantization), self.bits, blocks)
 
     def named_layers(self) -> list[tuple[str, NormedConvolution]]:
         """The four convolutions, first to last, each with the name that its tensors bear."""

@@ -19,6 +19,7 @@ from bnnlib.training import Epoch
 CODE = (
     "batches",
     "binary_blocks",
+    "blocks",
     "compiled",
     "convolution",
     "evaluation",
@@ -29,7 +30,9 @@ CODE = (
     "optimizers",
     "packed/jit",
     "prepared",
+    "products",
     "quantizers",
+    "real_blocks",
     "runtime",
     "threads",
     "training",

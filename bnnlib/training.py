@@ -69,7 +69,7 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     schedules = [optimizers.schedule(optimizer, epochs, steps) for optimizer in used]
     augmentation = batches.Augmentation(recipe.shift, recipe.shift_share, recipe.contrast, recipe.rotation, recipe.zoom)
     for epoch in range(1, epochs + 1):
-        with threads.taken_from_torch() if device == "cpu" and model.trains_on_bits() else nullcontext():
+        with threads.taken_from_torch() if device == "cpu" and model.trains_by_kernels() else nullcontext():
             signs_before = _weight_signs(model)
             model.train()
             met = _Met.nothing(len(images), steps, device)

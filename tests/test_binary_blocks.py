@@ -4,58 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import steps
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from bnnlib import binary_blocks, convolution, models, quantizers, threads
 from bnnlib.models import ConvNet
 from bnnlib.params import Quantization
 
-Gradients = dict[str, Tensor]
-
 
 def network(input_threshold: int = 100) -> ConvNet:
-    """Latent weights on both sides of the clip's bounds, batch norms of either sign."""
-    torch.manual_seed(3)
-    model = ConvNet(Quantization(bits=1, input_threshold=input_threshold))
-    with torch.no_grad():
-        for layer in model.layers():
-            layer.weight.mul_(2.5)
-            layer.norm.weight.normal_()
-            layer.norm.bias.normal_()
-    return model.train()
-
-
-def batch(n: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(n)
-    images = torch.randint(0, 256, (n, 28, 28), dtype=torch.uint8, generator=generator)
-    images[:, :, :9] = 0  # a margin, as real images have: all pixels of some patches are alike
-    return images, torch.randint(0, 10, (n,), generator=generator)
-
-
-def outcome(model: ConvNet, n: int, *, on_bits: bool) -> tuple[Tensor, Gradients, dict[str, Tensor]]:
-    """Logits, gradients and running statistics of one step."""
-    for layer in model.layers():
-        layer.norm.reset_running_stats()
-    for module in (model, *model.layers()):
-        module.compiled = on_bits
-    images, labels = batch(n)
-    logits = model(images)
-    model.zero_grad()
-    functional.cross_entropy(logits, labels).backward()
-    gradients = {name: part.grad.clone() for name, part in model.named_parameters() if part.grad is not None}
-    statistics = {name: part.clone() for name, part in model.named_buffers() if part.is_floating_point()}
-    return logits.detach(), gradients, statistics
+    return steps.network(Quantization(bits=1, input_threshold=input_threshold))
 
 
 @pytest.mark.parametrize(("n", "input_threshold"), [(2, 34), (33, 200)])
 def test_a_step_is_that_of_torch(n: int, input_threshold: int) -> None:
     model = network(input_threshold)
-    logits, gradients, statistics = outcome(model, n, on_bits=True)
+    logits, gradients, statistics = steps.outcome(model, n, compiled=True)
     # Statistics and gradients are sums of up to 13,200 float32 numbers on one side, so they agree to about four digits;
     # a sign at a tie that fell the other way would show as a difference of a hundredth and more.
-    expected, expected_gradients, expected_statistics = outcome(model, n, on_bits=False)
+    expected, expected_gradients, expected_statistics = steps.outcome(model, n, compiled=False)
     assert (logits.shape, logits.dtype) == ((n, 10), torch.float32)
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
     assert gradients.keys() == expected_gradients.keys() == dict(model.named_parameters()).keys()
@@ -87,7 +54,7 @@ def test_dot_products_are_exact_in_every_block(kind: str) -> None:
 
 def test_latent_weights_beyond_the_clip_get_no_gradient() -> None:
     model = network()
-    _, gradients, _ = outcome(model, 4, on_bits=True)
+    _, gradients, _ = steps.outcome(model, 4, compiled=True)
     for number, block in enumerate(model.layers()[:3]):
         beyond = block.weight.detach().abs() > 1
         assert 0 < int(beyond.sum()) < beyond.numel()
@@ -96,9 +63,9 @@ def test_latent_weights_beyond_the_clip_get_no_gradient() -> None:
 
 def test_prediction_is_that_of_torch_bit_for_bit() -> None:
     model = network()
-    model(batch(33)[0])  # moves the running statistics
+    model(steps.batch(33)[0])  # moves the running statistics
     published = models.publish(model, epoch=1)
-    images, _ = batch(50)
+    images, _ = steps.batch(50)
     with torch.inference_mode():
         fast, plain = (models.restore(published, compiled=choice)(images) for choice in (True, False))
     assert torch.equal(fast, plain)
@@ -112,7 +79,7 @@ def test_the_number_of_threads_has_no_say() -> None:
         for count in (1, 3):
             torch.set_num_threads(count)
             with threads.taken_from_torch():
-                found.append(outcome(model, 10, on_bits=True))
+                found.append(steps.outcome(model, 10, compiled=True))
     finally:
         torch.set_num_threads(before)
     (logits, *alone), (logits_of_three, *of_three) = found
@@ -137,11 +104,11 @@ def test_which_networks_are_trained_on_bits(
     calls = []
     real = binary_blocks.train
     monkeypatch.setattr(binary_blocks, "train", lambda *arguments: calls.append(arguments) or real(*arguments))
-    ConvNet(Quantization.model_validate({"bits": 1, **choices})).train()(batch(2)[0])
+    ConvNet(Quantization.model_validate({"bits": 1, **choices})).train()(steps.batch(2)[0])
     assert bool(calls) is used
 
 
 def test_a_network_whose_gradients_are_wanted_has_them_in_evaluation_mode_too() -> None:
     model = network().eval()
-    model(batch(4)[0]).sum().backward()
+    model(steps.batch(4)[0]).sum().backward()
     assert model.layers()[0].weight.grad is not None

@@ -141,7 +141,7 @@ def values_met(model: ConvNet, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Te
 
     watch("convolve")
     watch("convolve_fast")
-    monkeypatch.setattr(model, "compiled", False)  # the other way, on bits, has no such values
+    monkeypatch.setattr(model, "compiled", False)  # the kernels have no such values
     model(IMAGES)
     assert len(maps) == 4
     return maps, weights

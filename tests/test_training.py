@@ -178,7 +178,7 @@ def test_in_the_first_stage_the_weights_are_real(monkeypatch: pytest.MonkeyPatch
         return real(x, weight, integers=integers)
 
     monkeypatch.setattr(convolution, "convolve_fast", spy)
-    monkeypatch.setattr(ConvNet, "_on_bits", lambda network, _images: not network.training)
+    monkeypatch.setattr(ConvNet, "_by_kernels", lambda network, _images: not network.training)
     fitted(1, quantization=Quantization(bits=1, real_share=0.5))
     in_training = [weights for weights, integers in met if weights == (not integers)]
     first, second = met[: 4 * 4], met[4 * 4 + 1 : 4 * 4 + 1 + 4 * 4]  # four layers, four steps; the head validates

@@ -1,0 +1,113 @@
+"""The blocks of 2 to 32 bits by compiled kernels against the same blocks in torch's own operators."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import steps
+import torch
+
+from bnnlib import compiled, models, quantizers, real_blocks, threads
+from bnnlib.compiled import FREQUENCIES, LANES
+from bnnlib.models import ConvNet
+from bnnlib.params import Bits, Quantization
+
+WIDTHS: list[Bits] = [2, 4, 8, 16, 32]
+
+
+def network(bits: Bits) -> ConvNet:
+    return steps.network(Quantization(bits=bits))
+
+
+@pytest.mark.parametrize("n", [5, 64])  # parts of one and two images, and of sixteen
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_a_step_is_that_of_torch(bits: Bits, n: int) -> None:
+    model = network(bits)
+    logits, gradients, statistics = steps.outcome(model, n, compiled=True, margin=0)
+    expected, expected_gradients, expected_statistics = steps.outcome(model, n, compiled=False, margin=0)
+    assert (logits.shape, logits.dtype) == ((n, 10), torch.float32)
+    # Where nothing is rounded to the other side of a tie, norms agree to 1e-5. An activation that is moves the logits
+    # by about a step of its grid, one in thousands of values; one that falls to the other side of a kink takes its
+    # gradient with it: a hundredth where images are so few. A wrong factor or a lost term is a tenth and more.
+    assert (logits - expected).norm() / expected.norm() < 5e-3
+    assert gradients.keys() == expected_gradients.keys() == dict(model.named_parameters()).keys()
+    for name, gradient in gradients.items():
+        error = (gradient - expected_gradients[name]).norm() / expected_gradients[name].norm()
+        assert error < 3e-2, name
+    for name, numbers in statistics.items():
+        torch.testing.assert_close(numbers, expected_statistics[name], rtol=1e-3, atol=1e-3)
+
+
+# Halfway cases go to the even neighbour: 2049 lies between 2048 and 2050, 65520 between 65504 and infinity.
+ACTIVATIONS = {
+    2: ([-1.0, -0.0, 0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 2.0], [0, 0, 0, 0, 1 / 3, 2 / 3, 2 / 3, 1, 1]),
+    16: (
+        [-1.0, -0.0, 0.0, 2048.0, 2049.0, 2051.0, 2e-8, 3e-8, 65520.0],
+        [0, 0, 0, 2048, 2048, 2052, 0, 2**-24, np.inf],
+    ),
+    32: ([-1.0, -0.0, 0.0, 2048.0, 2049.0, 0.1, 1e-30, 1e30, 65520.0], [0, 0, 0, 2048, 2049, 0.1, 1e-30, 1e30, 65520]),
+}
+
+
+@pytest.mark.parametrize("bits", ACTIVATIONS)
+def test_activations_match_the_hand_worked_table_and_the_quantizers(bits: int) -> None:
+    given, expected = (np.array(each, np.float32) for each in ACTIVATIONS[bits])
+    found = activated(given, bits)
+    finite = np.isfinite(expected)  # a transform takes differences of infinities
+    assert found[finite].tolist() == expected[finite].tolist()
+    assert not np.isfinite(found[~finite]).any()
+    assert quantizers.quantize_activation(torch.from_numpy(given), bits).tolist() == expected.tolist()
+
+
+def activated(z: np.ndarray, bits: int) -> np.ndarray:
+    """The kernel's activations: a map of one pixel has its value as frequency 0."""
+    y = np.zeros((len(z), 1, 1, 1, LANES), np.float32)
+    y[:, 0, 0, 0, 3] = z
+    affine = np.stack([np.ones((1, LANES)), np.zeros((1, LANES))]).astype(np.float32)
+    out = np.empty((len(FREQUENCIES), len(z), 2, 1, LANES), np.float32)
+    compiled.activated_to_spectrum(0, len(z), y, affine, bits, out)
+    return out[0, :, 0, 0, 3]
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_what_is_not_a_number_stays_so(bits: int) -> None:
+    assert np.isnan(activated(np.array([np.nan], np.float32), bits)).all()
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_prediction_is_that_of_torch(bits: Bits) -> None:
+    model = network(bits)
+    model(steps.batch(33)[0])  # moves the running statistics
+    published = models.publish(model, epoch=1)
+    images, _ = steps.batch(50)
+    with torch.inference_mode():
+        fast, plain = (models.restore(published, compiled=choice)(images) for choice in (True, False))
+    assert (fast - plain).norm() / plain.norm() < 5e-3  # see above
+    assert len(torch.unique(fast)) > 100
+
+
+def test_the_number_of_threads_has_no_say() -> None:
+    model, before = network(16), torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            with threads.taken_from_torch():
+                found.append(steps.outcome(model, 10, compiled=True))
+    finally:
+        torch.set_num_threads(before)
+    (logits, *alone), (logits_of_three, *of_three) = found
+    assert torch.equal(logits, logits_of_three)
+    for one, three in zip(alone, of_three, strict=True):
+        assert all(torch.equal(one[name], three[name]) for name in one)
+
+
+@pytest.mark.parametrize(("choices", "used"), [({}, True), ({"learned_step": True}, False)])
+def test_which_networks_are_trained_by_kernels(
+    choices: dict[str, object], used: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    real = real_blocks.train
+    monkeypatch.setattr(real_blocks, "train", lambda *arguments: calls.append(arguments) or real(*arguments))
+    ConvNet(Quantization.model_validate({"bits": 4, **choices})).train()(steps.batch(2)[0])
+    assert bool(calls) is used
