@@ -587,20 +587,3 @@ def sum_map(start: int, stop: int, y: NDArray[np.float32], sums: NDArray[np.floa
             for c in range(channels):
                 sums[n, 0, c] += total[c]
                 sums[n, 1, c] += squares[c]
-
-
-@kernel
-def gradient(
-    start: int,
-    stop: int,
-    g: NDArray[np.float32],
-    dots: NDArray[np.float32],
-    slope: NDArray[np.float32],
-    out: NDArray[np.float32],
-) -> None:
-    """The dot products' gradient, slope[0] * g + slope[1] * dots + slope[2]: all (n, size, size, channels)."""
-    for n in range(start, stop):
-        for y in range(dots.shape[1]):
-            for x in range(dots.shape[2]):
-                for c in range(dots.shape[3]):
-                    out[n, y, x, c] = slope[0, c] * g[n, y, x, c] + slope[1, c] * dots[n, y, x, c] + slope[2, c]

@@ -56,31 +56,12 @@ def _convolve_patches(x: Tensor, weight: Tensor) -> Tensor:
     padded with zeros: a third more multiply-adds, a third of the bytes to copy, and products of a better size.
     """
     kernel, size = weight.shape[1], x.shape[1] - weight.shape[1] + 1
-    return (patches(x, kernel) @ patch_matrix(weight, size).t()).view(len(x), size, size, len(weight))
-
-
-def patches(x: Tensor, kernel: int) -> Tensor:
-    """What `patch_matrix` multiplies: (n, height, width) -> (n * height' * width' / neighbours, k * (k + nb - 1))."""
-    neighbours = _neighbours(x.shape[2] - kernel + 1)
-    found = x.unfold(1, kernel, 1).unfold(2, kernel + neighbours - 1, neighbours)  # (n, h', w' / nb, k, k + nb - 1)
-    return found.reshape(-1, kernel * (kernel + neighbours - 1))
-
-
-def patch_matrix(weight: Tensor, size: int) -> Tensor:
-    """Kernels (out, k, k) for an output of ``size`` columns: (neighbours * out, k * (k + neighbours - 1))."""
-    neighbours = _neighbours(size)
+    neighbours = math.gcd(size, PATCH)
+    patches = x.unfold(1, kernel, 1).unfold(2, kernel + neighbours - 1, neighbours)  # (n, h', w' / nb, k, k + nb - 1)
+    patches = patches.reshape(-1, kernel * (kernel + neighbours - 1))
     moved = [functional.pad(weight, (place, neighbours - 1 - place)) for place in range(neighbours)]
-    return torch.stack(moved).flatten(2).flatten(0, 1)
-
-
-def patch_matrix_gradient(matrix: Tensor, out_channels: int, kernel: int) -> Tensor:
-    """From the gradient of a `patch_matrix` to that of its kernels: (out, k, k)."""
-    moved = matrix.view(-1, out_channels, kernel, matrix.shape[1] // kernel)  # (neighbours, out, k, k + nb - 1)
-    return torch.stack([each[:, :, place : place + kernel] for place, each in enumerate(moved)]).sum(dim=0)
-
-
-def _neighbours(size: int) -> int:
-    return math.gcd(size, PATCH)
+    matrix = torch.stack(moved).flatten(2).flatten(0, 1)  # (nb out, k (k + nb - 1))
+    return (patches @ matrix.t()).view(len(x), size, size, len(weight))
 
 
 class _SpectralConvolution(torch.autograd.Function):

@@ -1,8 +1,9 @@
-"""The optimizers of a training: Adam, or Bop for the weights of a 1-bit network and Adam for the rest."""
+"""The optimizers of a training: Adam for all, or for the weights Muon or (at 1 bit) Bop, and Adam for the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -44,18 +45,73 @@ class Bop(Optimizer):
         weight.copy_(torch.where(wanted, -weight, weight))
 
 
+class Muon(Optimizer):
+    """Momentum whose matrix of each layer is made orthogonal before the step (Muon, arXiv:2502.16982).
+
+    A weight W counts as the matrix (out, in * k * k). B = mu B + (1 - mu) G; O = orthogonal(mu B + (1 - mu) G);
+    W = (1 - lr * weight_decay) W - lr * sqrt(max(shape)) O. With that factor the root mean square of a step is about
+    lr, as Adam's is. Torch's own Muon takes only parameters that are matrices.
+    """
+
+    MOMENTUM = 0.95
+
+    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Move the weights."""
+        if closure is not None:
+            raise NotImplementedError("Muon takes no closure")
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._move(weight, weight.grad, group)
+
+    def _move(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[weight]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(weight)
+        momentum: Tensor = state["momentum"]
+        momentum.lerp_(gradient, 1 - self.MOMENTUM)
+        matrix = orthogonal(gradient.lerp(momentum, self.MOMENTUM).flatten(1))
+        rate = float(group["lr"])
+        weight.mul_(1 - rate * group["weight_decay"])
+        weight.add_(matrix.view_as(weight), alpha=-rate * math.sqrt(max(matrix.shape)))
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """About the nearest matrix whose singular values are all the same, near 1: (m, n), m <= n for speed.
+
+    Five steps of the Newton-Schulz iteration of Muon (arXiv:2502.16982): X = a X + b (X X^T) X + c (X X^T)^2 X, which
+    brings singular values from nearly 0 up into 0.7 to 1.2 as fast as can be, and no closer.
+    """
+    x = matrix / (matrix.norm() + 1e-7)
+    for _ in range(5):
+        square = x @ x.t()
+        x = 3.4445 * x + (2.0315 * square @ square - 4.775 * square) @ x
+    return x
+
+
 def build(model: ConvNet, cfg: Training) -> list[Optimizer]:
     """The optimizers of a network's parameters, each with its peak learning rates.
 
-    Weight decay acts on convolution weights alone, not on batch norm nor on learned steps, nor on Bop's weights.
+    Weight decay acts on convolution weights alone, not on batch norm nor on learned steps, nor on Bop's weights. It is
+    part of Adam's gradient, and a share of the step for Muon.
     """
     weights = [layer.weight for layer in model.layers()]
     others = [parameter for parameter in model.parameters() if all(parameter is not weight for weight in weights)]
-    groups: list[dict[str, Any]] = [{"params": others, "weight_decay": 0.0}]
-    if cfg.bop is None:
-        groups.insert(0, {"params": weights, "weight_decay": cfg.recipe.weight_decay})
-    adam = torch.optim.Adam(groups, lr=cfg.recipe.learning_rate, fused=True)
-    return [adam] if cfg.bop is None else [adam, Bop(weights, cfg.bop.rate, cfg.bop.threshold)]
+    rate, decay = cfg.recipe.learning_rate, cfg.recipe.weight_decay
+    if cfg.bop is not None:
+        return [_adam(rate, (others, 0.0)), Bop(weights, cfg.bop.rate, cfg.bop.threshold)]
+    if cfg.muon_rate is not None:
+        return [_adam(rate, (others, 0.0)), Muon(weights, cfg.muon_rate, decay)]
+    return [_adam(rate, (weights, decay), (others, 0.0))]
+
+
+def _adam(rate: float, *groups: tuple[Sequence[Tensor], float]) -> Optimizer:
+    """Adam for groups of parameters, each with its weight decay."""
+    return torch.optim.Adam([{"params": each, "weight_decay": decay} for each, decay in groups], lr=rate, fused=True)
 
 
 def schedule(optimizer: Optimizer, epochs: int, steps: int) -> OneCycleLR:

@@ -24,6 +24,7 @@ Profile = Literal["default", "record"]
 Rotation = Annotated[float, Field(ge=0, le=180)]  # degrees each way
 Zoom = Annotated[float, Field(ge=1, le=2)]
 Pixel = Annotated[int, Field(ge=1, le=255)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class ParamsError(BnnError):
@@ -42,9 +43,13 @@ class Runtime(_Section):
 
 
 class Data(_Section):
-    """Which data set, and how it is split. ``limit``: only the first images of each file, for quick trials."""
+    """Which data set, and how it is split. ``limit``: only the first images of each file, for quick trials.
+
+    ``split_seed`` is apart from the seed of the trainings, so that several of these share one division.
+    """
 
     name: DataName
+    split_seed: Seed
     validation_fraction: Annotated[float, Field(ge=0.01, le=0.5)]
     limit: Annotated[int, Field(ge=200, le=60_000)] | None
 
@@ -87,8 +92,13 @@ class Recipe(_Section):
 
 
 class BoundedRecipe(Recipe):
-    """``max_epochs``: bound of train.epochs for networks wider than 1 bit, which need fewer; None for no bound."""
+    """``optimizer``: of the weights; ``muon_rate``: Muon's peak learning rate, where it is chosen.
 
+    ``max_epochs``: bound of train.epochs for networks wider than 1 bit, which need fewer; None for no bound.
+    """
+
+    optimizer: Literal["adam", "muon"]
+    muon_rate: Annotated[float, Field(gt=0, le=1)]
     max_epochs: Annotated[int, Field(ge=1, le=10_000)] | None
 
 
@@ -101,14 +111,16 @@ class MultibitRecipe(BoundedRecipe):
 class BinaryRecipe(Recipe):
     """Quantizers: see `Quantization`. ``latent_clip``: bound of the latent weights.
 
-    ``optimizer``: of the weights; ``bop_rate`` and ``bop_threshold``: see `BopRecipe`.
+    ``optimizer``: of the weights; ``muon_rate``: Muon's peak learning rate; ``bop_rate`` and ``bop_threshold``: see
+    `BopRecipe`.
     """
 
     surrogate: Surrogate
     channel_scale: bool
     real_share: Annotated[float, Field(ge=0, le=1)]
     latent_clip: Annotated[float, Field(gt=0, le=100)]
-    optimizer: Literal["adam", "bop"]
+    optimizer: Literal["adam", "muon", "bop"]
+    muon_rate: Annotated[float, Field(gt=0, le=1)]
     bop_rate: Annotated[float, Field(gt=0, le=1)]
     bop_threshold: Annotated[float, Field(ge=0, le=1)]
 
@@ -196,7 +208,8 @@ class Training(_Section):
     train: Train
     recipe: Recipe
     latent_clip: float | None
-    bop: BopRecipe | None  # None: Adam moves the weights too
+    muon_rate: float | None  # None: Muon has no part
+    bop: BopRecipe | None  # None and no muon_rate: Adam moves the weights too
 
     @property
     def bits(self) -> int:
@@ -207,7 +220,7 @@ class Training(_Section):
 class Params(_Section):
     """The whole of params.yaml."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Seed
     profile: Profile
     runtime: Runtime
     data: Data
@@ -223,10 +236,15 @@ class Params(_Section):
     def training(self, variant: Variant) -> Training:
         """The parameters of one variant: `full` is always 16 bits wide, `binary` is model.bits wide."""
         if variant == "full":
-            return self._training(variant, Quantization(bits=FULL_BITS), self.full, self._bounded(self.full))
+            return self._wide(variant, Quantization(bits=FULL_BITS), self.full)
         if self.model.bits == 1:
             return self._binary()
-        return self._training(variant, self._multibit_quantization(), self.multibit, self._bounded(self.multibit))
+        return self._wide(variant, self._multibit_quantization(), self.multibit)
+
+    def _wide(self, variant: Variant, quantization: Quantization, recipe: BoundedRecipe) -> Training:
+        """More than 1 bit."""
+        epochs = self.train.epochs if recipe.max_epochs is None else min(self.train.epochs, recipe.max_epochs)
+        return self._training(variant, quantization, recipe, epochs, muon_rate=_muon_rate(recipe))
 
     def _binary(self) -> Training:
         recipe, epochs = self.binary, self.train.epochs
@@ -243,7 +261,10 @@ class Params(_Section):
         if recipe.optimizer == "bop":
             bop = BopRecipe(rate=recipe.bop_rate, threshold=recipe.bop_threshold)
             return self._training("binary", quantization, recipe, epochs, bop=bop)
-        return self._training("binary", quantization, recipe, epochs, latent_clip=recipe.latent_clip)
+        muon_rate = _muon_rate(recipe)
+        return self._training(
+            "binary", quantization, recipe, epochs, latent_clip=recipe.latent_clip, muon_rate=muon_rate
+        )
 
     def _training(
         self,
@@ -253,6 +274,7 @@ class Params(_Section):
         epochs: int,
         *,
         latent_clip: float | None = None,
+        muon_rate: float | None = None,
         bop: BopRecipe | None = None,
     ) -> Training:
         return Training(
@@ -263,17 +285,17 @@ class Params(_Section):
             train=self.train.model_copy(update={"epochs": epochs}),
             recipe=recipe,
             latent_clip=latent_clip,
+            muon_rate=muon_rate,
             bop=bop,
         )
-
-    def _bounded(self, recipe: BoundedRecipe) -> int:
-        """The epochs of a network wider than 1 bit."""
-        epochs = self.train.epochs
-        return epochs if recipe.max_epochs is None else min(epochs, recipe.max_epochs)
 
     def _multibit_quantization(self) -> Quantization:
         bits = self.model.bits
         return Quantization(bits=bits, learned_step=self.multibit.learned_step and bits < FULL_BITS)
+
+
+def _muon_rate(recipe: BoundedRecipe | BinaryRecipe) -> float | None:
+    return recipe.muon_rate if recipe.optimizer == "muon" else None
 
 
 def load(path: Path) -> Params:

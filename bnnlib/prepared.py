@@ -13,14 +13,14 @@ from bnnlib.params import Data
 from bnnlib.sources import Source
 
 
-def splits(raw: Path, manifest: Mapping[str, str], data: Data, seed: int) -> dict[str, Split]:
+def splits(raw: Path, manifest: Mapping[str, str], data: Data) -> dict[str, Split]:
     """Check a folder of raw files against the manifest, decode and split them: by name the splits of `mnist.SPLITS`."""
     sources.verify(raw, manifest)
     parts = {}
     for part, names in mnist.PARTS.items():
         images, labels = (sources.read_raw(raw, name, manifest) for name in names)
         parts[part] = mnist.limited(mnist.decode(images, labels, part), data.limit)
-    train, validation = mnist.split(parts["development"], data.validation_fraction, seed)
+    train, validation = mnist.split(parts["development"], data.validation_fraction, data.split_seed)
     return {"train": train, "validation": validation, "test": parts["test"]}
 
 
@@ -40,12 +40,12 @@ def is_complete(folder: Path) -> bool:
     return all((folder / f"{name}.npz").is_file() for name in mnist.SPLITS)
 
 
-def cached(cache: Path, manifest: Mapping[str, str], data: Data, seed: int, places: Iterable[Source]) -> Path:
+def cached(cache: Path, manifest: Mapping[str, str], data: Data, places: Iterable[Source]) -> Path:
     """The folder of a cache with these splits; where they are not there yet, raw files are fetched and prepared.
 
     The folder's name tells all that its content depends on. One process at a time works on it, the others wait.
     """
-    about = {"manifest": dict(manifest), "data": data.model_dump(), "seed": seed}
+    about = {"manifest": dict(manifest), "data": data.model_dump()}
     folder = cache / f"{data.name}-{fingerprint.of(about)}"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
@@ -53,5 +53,5 @@ def cached(cache: Path, manifest: Mapping[str, str], data: Data, seed: int, plac
             raw = cache / f"{data.name}-raw-{fingerprint.of(dict(manifest))}"
             for name, content in sources.fetch(manifest, [sources.folder(raw), *places]).items():
                 files.write_bytes(raw / name, content)
-            write(folder, splits(raw, manifest, data, seed))
+            write(folder, splits(raw, manifest, data))
     return folder

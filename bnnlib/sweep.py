@@ -93,16 +93,14 @@ class Moment(_Row):
 class Job:
     """One training of a sweep with all that decides its results: parameters, data and code.
 
-    ``manifest``: file name -> SHA-256 of the raw data; ``split_seed``: of the division into training and validation,
-    the same in the whole sweep; ``code``: fingerprint of the modules that compute. ``surrogate`` and ``profile`` are
-    the names in the table for what ``training`` holds, or `NONE`.
+    ``manifest``: file name -> SHA-256 of the raw data; ``code``: fingerprint of the modules that compute.
+    ``surrogate`` and ``profile`` are the names in the table for what ``training`` holds, or `NONE`.
     """
 
     training: Training
     surrogate: str
     profile: str
     data: Data
-    split_seed: int
     manifest: Mapping[str, str]
     code: str
 
@@ -113,7 +111,6 @@ class Job:
             {
                 "training": self.training.model_dump(),
                 "data": self.data.model_dump(),
-                "split_seed": self.split_seed,
                 "manifest": dict(self.manifest),
                 "code": self.code,
             }
@@ -164,13 +161,13 @@ def variants(base: Params, axes: Mapping[str, Sequence[object]]) -> list[Params]
     return points
 
 
-def job(cfg: Params, split_seed: int, manifest: Mapping[str, str], code: str) -> Job:
+def job(cfg: Params, manifest: Mapping[str, str], code: str) -> Job:
     """The job of one point: 16 bits by the recipe `full`, the other widths as `train_binary` trains them."""
     training = cfg.training("full" if cfg.model.bits == FULL_BITS else "binary")
     runtime = training.runtime.model_copy(update={"threads": THREADS})
     surrogate, profile = (training.quantization.surrogate, cfg.profile) if training.bits == 1 else (NONE, NONE)
     training = training.model_copy(update={"runtime": runtime})
-    return Job(training, surrogate, profile, cfg.data, split_seed, manifest, code)
+    return Job(training, surrogate, profile, cfg.data, manifest, code)
 
 
 def distinct(jobs: Iterable[Job]) -> list[Job]:

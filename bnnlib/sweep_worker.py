@@ -83,7 +83,7 @@ def prepare(job: Job, near: Sequence[Source]) -> Path:
     """The folder with a job's data in this machine's cache; made from raw files, those of ``near`` first."""
     named = os.environ.get("BNN_DATA_DIR")
     places = (*near, *sources.all_sources(job.data.name, Path(named) if named else None))
-    return prepared.cached(cache_folder(os.environ), job.manifest, job.data, job.split_seed, places)
+    return prepared.cached(cache_folder(os.environ), job.manifest, job.data, places)
 
 
 def _train(job: Job, splits: Mapping[str, Split]) -> tuple[Run, tuple[Moment, ...]]:

@@ -20,14 +20,14 @@ from bnnlib.sweep_worker import Outcome
 def perform(base: Params, axes: Mapping[str, Sequence[object]], data: Path, out: Path, engine: Engine) -> Iterator[str]:
     """Train what the grid names and the table ``out`` lacks; yields a line for each result, to be shown.
 
-    ``base``: params.yaml; its seed stays that of the split. ``data``: the folder with the manifests, NAME.sha256, and
+    ``base``: params.yaml. ``data``: the folder with the manifests, NAME.sha256, and
     perhaps raw files in raw/. `SweepError` where the options are faulty, the table comes from another recipe, or, once
     all other jobs are done, a job failed.
     """
     points = sweep.variants(base, axes)
     engine.check()
     code = sweep_worker.code_fingerprint()
-    jobs = sweep.distinct(_job(cfg, base, data, code) for cfg in points)
+    jobs = sweep.distinct(_job(cfg, data, code) for cfg in points)
     tables = Tables(out)
     _refuse_strangers(tables, base, axes, data, code)
     waiting = [job for job in jobs if job.key not in tables.runs]
@@ -53,8 +53,8 @@ def perform(base: Params, axes: Mapping[str, Sequence[object]], data: Path, out:
         raise SweepError(f"{len(failed)} of {len(waiting)} runs failed, the others are in {out}:\n{listed}")
 
 
-def _job(cfg: Params, base: Params, data: Path, code: str) -> Job:
-    return sweep.job(cfg, base.seed, sources.read_manifest(_manifest(data, cfg.data.name)), code)
+def _job(cfg: Params, data: Path, code: str) -> Job:
+    return sweep.job(cfg, sources.read_manifest(_manifest(data, cfg.data.name)), code)
 
 
 def _manifest(data: Path, name: str) -> Path:
@@ -73,7 +73,7 @@ def _refuse_strangers(
         if "epochs" in axes and run.profile != "record":
             place["epochs"] = axes["epochs"]
         [cfg] = sweep.variants(base, place)
-        job = _job(cfg, base, data, code)
+        job = _job(cfg, data, code)
         if job.key != run.key:
             strangers.append(str(job))
     if strangers:

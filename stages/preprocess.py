@@ -11,9 +11,8 @@ from stages import DEFAULT_PARAMS, ParamsFile, run
 def main(manifest: Path, raw: Path, out: Path, params_yaml: ParamsFile = DEFAULT_PARAMS) -> None:
     """Check the folder RAW against MANIFEST; write training, validation and test images into the folder OUT."""
     cfg = params.load(params_yaml)
-    logged = {"seed": cfg.seed, **params.flatten(cfg.data, "data.")}
-    with tracking.open_run("preprocess", logged, data=[manifest]) as log:
-        splits = prepared.splits(raw, sources.read_manifest(manifest), cfg.data, cfg.seed)
+    with tracking.open_run("preprocess", params.flatten(cfg.data, "data."), data=[manifest]) as log:
+        splits = prepared.splits(raw, sources.read_manifest(manifest), cfg.data)
         prepared.write(out, splits)
         for name, split in splits.items():
             log.log_dataset(out / f"{name}.npz", split, name)

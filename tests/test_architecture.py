@@ -179,7 +179,9 @@ OTHERS = {
     "contrast": 2.0,
     "zoom": 1.5,
     "surrogate": "approx",
-    "optimizer": "bop",
+    "full.optimizer": "adam",
+    "multibit.optimizer": "adam",
+    "binary.optimizer": "bop",
     "profile": "record",
 }
 
@@ -188,21 +190,21 @@ def jobs_of_a_sweep(cfg: params.Params) -> list[str]:
     """The keys of a grid like that of the stage, which names what it varies itself."""
     axes: dict[str, list[str | int]] = {"bits": [1, 2, 16], "seeds": [0, 1]}
     axes |= {"datasets": ["mnist", "fashion_mnist"], "surrogates": ["ste"], "profiles": ["default", "record"]}
-    return [sweep.job(point, cfg.seed, {}, "").key for point in sweep.variants(cfg, axes)]
+    return [sweep.job(point, {}, "").key for point in sweep.variants(cfg, axes)]
 
 
 def leaves_that_matter(given: Callable[[params.Params], object]) -> set[str]:
     """The parameters that change what the computation is given, found by changing one at a time.
 
-    At 1 bit, at 4, with Bop, in the long profile, and on the other data sets, for each has parameters that matter there
-    alone.
+    At 1 bit, at 4, with Bop, with Muon, in the long profile, and on the other data sets, for each has parameters that
+    matter there alone.
     """
     narrow = params.load(ROOT / "params.yaml").model_dump()
     wider, flipping = with_other(narrow, "model.bits", 4), with_other(narrow, "binary.optimizer", "bop")
-    longer = with_other(narrow, "profile", "record")
+    longer, turning = with_other(narrow, "profile", "record"), with_other(narrow, "binary.optimizer", "muon")
     elsewhere = [with_other(narrow, "data.name", name) for name in ("fashion_mnist", "kmnist")]
     found = set()
-    for base in (narrow, wider, flipping, longer, *elsewhere):
+    for base in (narrow, wider, flipping, turning, longer, *elsewhere):
         expected = given(params.parse(base, "base"))
         for leaf, value in params.flatten(base).items():
             other = another(leaf, value)
@@ -218,7 +220,7 @@ def another(leaf: str, value: Any) -> Any:
     """A value that is allowed and not this one, or None."""
     if isinstance(value, bool):
         return not value
-    other = OTHERS.get(leaf.split(".")[-1], value)
+    other = OTHERS.get(leaf, OTHERS.get(leaf.split(".")[-1], value))
     if other is None or (isinstance(value, str) and other == value):
         return None
     return other if other != value else value + 1 if isinstance(value, int) else value / 2 + 0.01

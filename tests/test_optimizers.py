@@ -1,4 +1,4 @@
-"""The optimizers: Bop by hand, and which parameters each one moves."""
+"""The optimizers: Bop and Muon by hand, and which parameters each one moves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from bnnlib import optimizers, params
 from bnnlib.models import ConvNet
-from bnnlib.optimizers import Bop
+from bnnlib.optimizers import Bop, Muon
 from bnnlib.params import Quantization, Training
 
 COMMITTED = params.load(Path(__file__).resolve().parents[1] / "params.yaml").model_dump()
@@ -39,9 +39,59 @@ def test_bop_leaves_what_has_no_gradient() -> None:
     assert weight.tolist() == torch.tensor([0.3]).tolist()
 
 
-def test_bop_takes_no_closure() -> None:
+def test_a_step_of_muon_by_hand() -> None:
+    # B = 0.05 g after the first step, and what is made orthogonal 0.95 * 0.05 g + 0.05 g. Of a matrix whose singular
+    # values are all the same only their size is lost; the iteration leaves each between 0.7 and 1.2.
+    weight = torch.zeros(2, 3, 1, 1)
+    weight.grad = torch.tensor([[0.0, 5.0, 0.0], [-5.0, 0.0, 0.0]])[..., None, None]
+    Muon([weight], lr=0.1, weight_decay=0.0).step()
+    size = -weight[0, 1].item() / (0.1 * 3**0.5)  # the longer side is 3
+    assert 0.7 < size < 1.2
+    expected = -0.1 * 3**0.5 * size * weight.grad / 5
+    torch.testing.assert_close(weight, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_muon_follows_an_average_of_the_gradients() -> None:
+    weight, first, second = torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    optimizer = Muon([weight], lr=0.1, weight_decay=0.0)
+    weight.grad = first
+    optimizer.step()
+    before = weight.clone()
+    weight.grad = second
+    optimizer.step()
+    # B = 0.95 * 0.05 first + 0.05 second; then 0.95 B + 0.05 second, whose parts stand in this ratio.
+    moved_by = weight - before
+    assert (moved_by[0, 0] / moved_by[0, 1]).item() == pytest.approx(0.95**2 * 0.05 / (0.95 * 0.05 + 0.05), rel=1e-4)
+
+
+def test_singular_values_come_near_one() -> None:
+    matrix = torch.randn(16, 200, generator=torch.Generator().manual_seed(0)) * torch.logspace(-1, 1, 16)[:, None]
+    values = torch.linalg.svdvals(optimizers.orthogonal(matrix))
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+    assert torch.linalg.svdvals(matrix).max() > 50 * torch.linalg.svdvals(matrix).min()
+
+
+def test_muons_weight_decay_is_a_share_of_the_weight() -> None:
+    weights = []
+    for decay in (0.0, 0.5):
+        weight = torch.ones(2, 2)
+        weight.grad = torch.eye(2)
+        Muon([weight], lr=0.1, weight_decay=decay).step()
+        weights.append(weight)
+    torch.testing.assert_close(weights[0] - weights[1], torch.full((2, 2), 0.1 * 0.5))
+
+
+def test_muon_leaves_what_has_no_gradient() -> None:
+    weight = torch.ones(2, 2)
+    Muon([weight], lr=0.5, weight_decay=0.5).step()
+    assert weight.tolist() == [[1, 1], [1, 1]]
+
+
+@pytest.mark.parametrize("optimizer", [Bop([torch.ones(1)], 0.5, 0.0), Muon([torch.ones(1, 1)], 0.5, 0.0)])
+def test_neither_takes_a_closure(optimizer: torch.optim.Optimizer) -> None:
     with pytest.raises(NotImplementedError, match="closure"):
-        Bop([torch.ones(1)], lr=0.5, threshold=0.0).step(lambda: 0.0)
+        optimizer.step(lambda: 0.0)
 
 
 def moved(options: dict[str, Any]) -> set[str]:
@@ -58,7 +108,7 @@ def moved(options: dict[str, Any]) -> set[str]:
     return {name for name, part in model.named_parameters() if not torch.equal(part, before[name])}
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "bop"])
+@pytest.mark.parametrize("optimizer", ["adam", "muon", "bop"])
 def test_every_parameter_is_moved(optimizer: str) -> None:
     names = {name for name, _ in ConvNet(Quantization(bits=1)).named_parameters()}
     assert moved({"optimizer": optimizer}) == names
@@ -75,15 +125,16 @@ def test_bop_changes_signs_alone() -> None:
     assert not torch.equal(model.head.weight, before)
 
 
-def test_the_schedule_ends_near_nothing_for_both() -> None:
+@pytest.mark.parametrize("optimizer", ["muon", "bop"])
+def test_the_schedule_ends_near_nothing_for_both(optimizer: str) -> None:
     model = ConvNet(Quantization(bits=1))
-    cfg = training_of(optimizer="bop")
-    for optimizer in optimizers.build(model, cfg):
-        peak = optimizer.param_groups[0]["lr"]
-        schedule = optimizers.schedule(optimizer, epochs=2, steps=5)
+    cfg = training_of(optimizer=optimizer)
+    for each in optimizers.build(model, cfg):
+        peak = each.param_groups[0]["lr"]
+        schedule = optimizers.schedule(each, epochs=2, steps=5)
         rates = [schedule.get_last_lr()[0]]
         for _ in range(9):
-            optimizer.step()
+            each.step()
             schedule.step()
             rates.append(schedule.get_last_lr()[0])
         assert rates[0] == pytest.approx(peak / 25)

@@ -17,7 +17,7 @@ GOOD: dict[str, Any] = {
     "seed": 7,
     "profile": "default",
     "runtime": {"device": "cpu", "threads": 2},
-    "data": {"name": "mnist", "validation_fraction": 0.2, "limit": None},
+    "data": {"name": "mnist", "split_seed": 5, "validation_fraction": 0.2, "limit": None},
     "model": {"bits": 1},
     "input_threshold": {"mnist": 100, "fashion_mnist": 1, "kmnist": 255},
     "train": {"epochs": 3, "norm_images": None},
@@ -30,6 +30,8 @@ GOOD: dict[str, Any] = {
         "contrast": 1.0,
         "rotation": 10.0,
         "zoom": 1.25,
+        "optimizer": "muon",
+        "muon_rate": 0.02,
         "max_epochs": 2,
     },
     "binary": {
@@ -46,6 +48,7 @@ GOOD: dict[str, Any] = {
         "real_share": 0.0,
         "latent_clip": 1.0,
         "optimizer": "bop",
+        "muon_rate": 0.03,
         "bop_rate": 0.01,
         "bop_threshold": 0.0,
     },
@@ -58,6 +61,8 @@ GOOD: dict[str, Any] = {
         "contrast": 1.0,
         "rotation": 10.0,
         "zoom": 1.25,
+        "optimizer": "adam",
+        "muon_rate": 0.04,
         "max_epochs": None,
         "learned_step": True,
     },
@@ -115,7 +120,8 @@ THREADS = "a whole number from 1 to 256"
 RATE = "a number above 0 to 1"
 LIMIT = "a whole number from 200 to 60000, or null"
 TEXT = " (this is text: write the number without quotes)"
-RECIPE = "learning_rate, batch_size, weight_decay, shift, shift_share, contrast, rotation, zoom, max_epochs"
+RECIPE = "learning_rate, batch_size, weight_decay, shift, shift_share, contrast, rotation, zoom, "
+RECIPE += "optimizer, muon_rate, max_epochs"
 NORM_IMAGES = "a whole number from 100 to 60000, or null"
 ONE_FAULT: list[tuple[str, Any, str]] = [
     ("train.epoch", 3, "train.epoch: unknown parameter; did you mean epochs?"),
@@ -350,6 +356,21 @@ def test_bop_is_refused_beside_what_needs_latent_weights(name: str, value: objec
 
 def test_adam_flips_nothing_by_itself() -> None:
     assert params.parse(changed(("binary.optimizer", "adam")), "params.yaml").training("binary").bop is None
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("adam", None), ("muon", 0.03), ("bop", None)])
+def test_muon_is_for_the_network_that_chooses_it(optimizer: str, rate: float | None) -> None:
+    content = changed(("binary.optimizer", optimizer))
+    assert params.parse(content, "params.yaml").training("binary").muon_rate == rate
+    content = changed(("model.bits", 4), ("multibit.optimizer", "adam" if rate is None else optimizer))
+    assert params.parse(content, "params.yaml").training("binary").muon_rate == (rate and 0.04)
+    assert params.parse(content, "params.yaml").training("full").muon_rate == 0.02
+
+
+@pytest.mark.parametrize("section", ["full", "multibit"])
+def test_bop_is_no_optimizer_of_wider_weights(section: str) -> None:
+    with pytest.raises(ParamsError, match=rf"{section}.optimizer: 'bop' is not allowed; allowed: adam, muon"):
+        params.parse(changed((f"{section}.optimizer", "bop")), "params.yaml")
 
 
 def test_flatten_joins_names_with_dots() -> None:

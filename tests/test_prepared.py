@@ -13,15 +13,15 @@ from bnnlib.params import Data
 from bnnlib.sources import Source, SourceError
 
 MANIFEST = sources.read_manifest(ROOT / "data/mnist.sha256")
-SMALL = Data(name="mnist", validation_fraction=0.2, limit=300)
+SMALL = Data(name="mnist", split_seed=0, validation_fraction=0.2, limit=300)
 
 
-def cached(cache: Path, raw: Path, data: Data = SMALL, seed: int = 0) -> Path:
-    return prepared.cached(cache, MANIFEST, data, seed, [sources.folder(raw)])
+def cached(cache: Path, raw: Path, data: Data = SMALL) -> Path:
+    return prepared.cached(cache, MANIFEST, data, [sources.folder(raw)])
 
 
 def test_the_splits_are_those_of_the_raw_files(raw_dir: Path, parts: dict[str, mnist.Split]) -> None:
-    found = prepared.splits(raw_dir, MANIFEST, SMALL, seed=0)
+    found = prepared.splits(raw_dir, MANIFEST, SMALL)
     assert tuple(found) == mnist.SPLITS
     assert {name: split.images.shape for name, split in found.items()} == {
         "train": (240, 28, 28),
@@ -34,7 +34,7 @@ def test_the_splits_are_those_of_the_raw_files(raw_dir: Path, parts: dict[str, m
 
 
 def test_written_splits_come_back(raw_dir: Path, tmp_path: Path) -> None:
-    found = prepared.splits(raw_dir, MANIFEST, SMALL, seed=0)
+    found = prepared.splits(raw_dir, MANIFEST, SMALL)
     assert not prepared.is_complete(tmp_path)
     prepared.write(tmp_path, found)
     assert prepared.is_complete(tmp_path)
@@ -51,7 +51,7 @@ def test_the_cache_is_filled_once(raw_dir: Path, tmp_path: Path) -> None:
     def refuse() -> None:
         pytest.fail("fetched again")
 
-    assert prepared.cached(tmp_path, MANIFEST, SMALL, 0, [Source("none", refuse)]) == folder  # type: ignore[arg-type]
+    assert prepared.cached(tmp_path, MANIFEST, SMALL, [Source("none", refuse)]) == folder  # type: ignore[arg-type]
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
@@ -59,7 +59,7 @@ def test_another_split_has_another_folder_and_needs_no_second_fetch(raw_dir: Pat
     first = cached(tmp_path, raw_dir)
     nowhere = tmp_path / "nowhere"
     others = [
-        cached(tmp_path, nowhere, seed=1),
+        cached(tmp_path, nowhere, SMALL.model_copy(update={"split_seed": 1})),
         cached(tmp_path, nowhere, data=SMALL.model_copy(update={"validation_fraction": 0.3})),
         cached(tmp_path, nowhere, data=SMALL.model_copy(update={"limit": 400})),
     ]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bnnlib.benchmark import reference_loop
 from bnnlib.benchmark.reference_loop import Convolution, Sign
+from bnnlib.metrics import Scores
 from bnnlib.mnist import Split
 
 
@@ -76,6 +77,31 @@ def test_an_image_is_normalised() -> None:
     assert (tuple(image.shape), image.dtype, label) == ((1, 28, 28), torch.float32, 7)
     assert image[0, 3, 4].item() == pytest.approx((1 - 0.1307) / 0.3081)
     assert image[0, 4, 3].item() == pytest.approx(-0.1307 / 0.3081)
+
+
+def test_the_rate_is_halved_where_the_validation_loss_gets_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = []
+
+    def stuck(*_: object) -> Scores:
+        return Scores(macro_f1=0.5, loss=1.0, accuracy=0.5)
+
+    def note(_model: nn.Module, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        rates.append(optimizer.param_groups[0]["lr"])
+
+    monkeypatch.setattr(reference_loop, "_evaluate", stuck)
+    monkeypatch.setattr(reference_loop, "_train", note)
+    blank = Split(np.zeros((20, 28, 28), np.uint8), np.arange(20, dtype=np.uint8) % 10)
+    assert len(list(reference_loop.fit(blank, blank, binary=False, epochs=8))) == 8
+    assert rates == [0.01] * 4 + [0.005] * 3 + [0.0025]  # the first loss, then three that are no lower, and so on
+
+
+def test_no_gradient_is_above_one() -> None:
+    torch.manual_seed(0)
+    model, images = reference_loop.network(binary=False), torch.randn(2, 1, 28, 28) * 1e4
+    optimizer = torch.optim.Adam(model.parameters())
+    reference_loop._train(model, optimizer, [(images, torch.tensor([0, 1]))], "cpu")  # type: ignore[arg-type]
+    [largest] = {max(part.grad.abs().max().item() for part in model.parameters() if part.grad is not None)}
+    assert largest == pytest.approx(1)
 
 
 @pytest.mark.parametrize("binary", [False, True])

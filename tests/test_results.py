@@ -38,7 +38,7 @@ VARIANTS = ["full", "binary"]
 def sets(parts: dict[str, mnist.Split]) -> dict[str, mnist.Split]:
     """The held-out images, split anew from the raw files by the committed parameters."""
     cfg = params.load(ROOT / "params.yaml")
-    _, validation = mnist.split(parts["development"], cfg.data.validation_fraction, cfg.seed)
+    _, validation = mnist.split(parts["development"], cfg.data.validation_fraction, cfg.data.split_seed)
     return {"validation": validation, "test": parts["test"]}
 
 

@@ -16,7 +16,7 @@ MANIFEST = {"images": "0" * 64}
 
 
 def job(cfg: Params = BASE, **changes: Any) -> Job:
-    values: dict[str, Any] = {"split_seed": 0, "manifest": MANIFEST, "code": "c", **changes}
+    values: dict[str, Any] = {"manifest": MANIFEST, "code": "c", **changes}
     return sweep.job(cfg, **values)
 
 
@@ -87,7 +87,7 @@ def test_each_width_has_its_recipe_and_all_jobs_one_thread_and_one_split() -> No
     recipes = [each.training.recipe for each in (full, binary, wider)]
     assert recipes == [BASE.full, BASE.binary, BASE.multibit]
     assert {each.training.runtime.threads for each in (full, binary, wider)} == {1}
-    assert {each.split_seed for each in (full, binary)} == {0}
+    assert {each.data.split_seed for each in (full, binary)} == {BASE.data.split_seed}
     assert str(full) == "mnist, 16 bits, seed 7"
     assert str(binary) == "mnist, 1 bit, ste, default, seed 7"
 
@@ -158,6 +158,7 @@ def test_all_faults_of_the_options_are_listed_at_once() -> None:
         ("binary.batch_size", 50),
         ("data.limit", 300),
         ("data.validation_fraction", 0.3),
+        ("data.split_seed", 1),
         ("runtime.device", "cuda"),
         ("profile", "record"),
     ],
@@ -172,8 +173,8 @@ def test_the_key_at_four_bits_is_that_of_its_own_recipe() -> None:
     assert job(changed("binary.learning_rate", 0.5, four)).key == job(four).key
 
 
-@pytest.mark.parametrize("change", [{"split_seed": 1}, {"manifest": {"images": "1" * 64}}, {"code": "d"}])
-def test_data_split_and_code_change_the_key(change: dict[str, Any]) -> None:
+@pytest.mark.parametrize("change", [{"manifest": {"images": "1" * 64}}, {"code": "d"}])
+def test_data_and_code_change_the_key(change: dict[str, Any]) -> None:
     assert job(**change).key != job().key
 
 

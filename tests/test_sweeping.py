@@ -48,7 +48,7 @@ class Study:
 
     def job(self, point: Params) -> Job:
         manifest = sources.read_manifest(self.data / "mnist.sha256")
-        return sweep.job(point, self.cfg.seed, manifest, sweep_worker.code_fingerprint())
+        return sweep.job(point, manifest, sweep_worker.code_fingerprint())
 
     def jobs(self) -> list[Job]:
         return [self.job(point) for point in sweep.variants(self.cfg, AXES)]

@@ -52,6 +52,7 @@ def config(bits: int, **changes: Any) -> Training:
             zoom=1.1,
         ),
         "latent_clip": 0.5 if bits == 1 else None,
+        "muon_rate": None,
         "bop": None,
     }
     return Training(**{**values, **changes})
@@ -71,6 +72,14 @@ def equal(a: Published, b: Published) -> bool:
     return a.tensors.keys() == b.tensors.keys() and all(
         torch.equal(a.tensors[name], b.tensors[name]) for name in a.tensors
     )
+
+
+@pytest.mark.parametrize("bits", [1, 16])
+def test_muon_learns_and_repeats(bits: int) -> None:
+    first, second = (fitted(bits, muon_rate=0.01, train=Train(epochs=4, norm_images=None)) for _ in range(2))
+    assert first[-1].train.loss < first[0].train.loss
+    assert all(equal(a.published, b.published) for a, b in zip(first, second, strict=True))
+    assert not equal(first[-1].published, fitted(bits, train=Train(epochs=4, norm_images=None))[-1].published)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 16])
