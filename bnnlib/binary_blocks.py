@@ -83,8 +83,8 @@ class _Blocks(torch.autograd.Function):
                 below = ctx.blocks[number - 1]
                 kernel = quantizers.signs(block.weight)
                 spectrum = _spectrum(block.words, kernel)
-                weight, product = blocks.through_convolution(g, block.dots, slope, spectrum, kernel)
-                g, sums = blocks.through_activation(product, below.dots, below.normed, STE_BOUNDS)
+                weight, product = _through_convolution(g, block.dots, slope, spectrum, kernel)
+                g, sums = _through_activation(product, below.dots, below.normed)
             gradients = [quantizers.ste_gradient(weight, block.weight, 0.0), gamma, beta, *gradients]
         return (None, None, *gradients)
 
@@ -154,3 +154,39 @@ def _spectrum(words: NDArray[np.uint32], kernel: Tensor) -> Tensor:
     spectrum = convolution.empty_spectrum(len(words), -(-kernel.shape[1] // LANES))
     share(compiled.signs_to_spectrum, len(words), words, convolution.as_groups(spectrum).numpy())
     return spectrum
+
+
+def _through_convolution(
+    g: NDArray[np.float32], dots: NDArray[np.int16], slope: NDArray[np.float32], x_spectrum: Tensor, kernel: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradient of a kernel (out, in, 9, 9), and the spectrum of its input's: (frequencies, n, part * in').
+
+    g, dots: (n, size, size, channels), see `through_norm`. x_spectrum: what the kernel met.
+    """
+    n = len(g)
+    g_spectrum = convolution.empty_spectrum(n, slope.shape[1] // LANES)
+    inputs = [blocks.grouped(each) for each in (g, dots, slope)]
+    share(compiled.gradient_to_spectrum, n, *inputs, convolution.as_groups(g_spectrum).numpy())
+    weight = convolution.spectrum_to_kernel(_product(g_spectrum.transpose(1, 2), x_spectrum)[None], kernel.shape)
+    return weight, _product(g_spectrum, convolution.kernel_to_spectrum(kernel))
+
+
+def _through_activation(
+    spectrum: Tensor, dots: NDArray[np.int16], normed: Normed
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """From the spectrum of the gradient of activations to that of what they were made of, with its sums.
+
+    It passes where the normalised dot product lies within the bounds: (n, size, size, channels), (n, 2, channels).
+    """
+    n, _, _, channels = dots.shape
+    g, sums = np.empty(dots.shape, np.float32), np.empty((n, 2, channels), np.float32)
+    inputs = [convolution.as_groups(spectrum).numpy(), blocks.grouped(dots), blocks.grouped(normed.affine)]
+    share(compiled.spectrum_to_gradient, n, *inputs, *STE_BOUNDS, blocks.grouped(g), blocks.grouped(sums))
+    return g, sums
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Matrix products, one for each frequency: (frequencies, i, j), (frequencies, j, k) -> (frequencies, i, k)."""
+    out = torch.empty(len(a), a.shape[1], b.shape[2])
+    share(lambda start, stop: torch.bmm(a[start:stop], b[start:stop], out=out[start:stop]), len(a))
+    return out

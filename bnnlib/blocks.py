@@ -1,9 +1,8 @@
-"""What the two ways of training the blocks on a CPU share: batch norm by its sums, and the backward pass.
+"""What the two ways of training the blocks on a CPU share: batch norm by its sums, forward and backward.
 
 `binary_blocks` holds a block's dot products as whole numbers, `real_blocks` as real ones. In both the gradients go
-through an activation, which lets them pass where the normalised dot product lies between two bounds, through batch
-norm, whose gradient is a linear function of theirs and of the dot products, and through the convolution in the
-frequency domain.
+through an activation, which lets them pass where the normalised dot product lies between two bounds, and through batch
+norm, whose gradient is a linear function of theirs and of the dot products.
 """
 
 from __future__ import annotations
@@ -16,9 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bnnlib import compiled, convolution
-from bnnlib.compiled import LANES, Sums
-from bnnlib.threads import share
+from bnnlib.compiled import LANES, Dots
 
 Bounds = tuple[np.float32, np.float32]
 
@@ -42,7 +39,7 @@ def normalise(sums: NDArray[Any], count: int, norm: nn.BatchNorm2d) -> Normed:
     """
     total, squares = sums[:, : norm.num_features]
     mean = total / count
-    variance = squares / count - mean**2
+    variance = np.maximum(squares / count - mean**2, 0)  # rounding may take that of equal numbers below 0
     batches = norm.get_buffer("num_batches_tracked").add_(1)
     momentum = 1 / batches.item() if norm.momentum is None else norm.momentum
     for name, now in (("running_mean", mean), ("running_var", variance * count / (count - 1))):
@@ -69,50 +66,17 @@ def through_norm(normed: Normed, sums: NDArray[np.float32]) -> tuple[NDArray[np.
 
 
 def through_last_activation(
-    grad: Tensor, dots: Sums, normed: Normed, bounds: Bounds
+    grad: Tensor, dots: Dots, normed: Normed, bounds: Bounds
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The last block's `through_activation`, without a spectrum: its map is small. grad: (n, 4, 4, channels)."""
+    """Of the last block's activations, (n, 4, 4, channels), that of what they were made of, with its sums.
+
+    `compiled.spectrum_to_gradient` does the same for the other blocks.
+    """
     g = filled(grad.numpy())
     dots = dots.astype(np.float32)
     z = dots * normed.affine[0] + normed.affine[1]
     g[(z < bounds[0]) | (z > bounds[1])] = 0
     return g, np.stack([g.sum(axis=(1, 2)), (g * dots).sum(axis=(1, 2))], axis=1)
-
-
-def through_convolution(
-    g: NDArray[np.float32], dots: Sums, slope: NDArray[np.float32], x_spectrum: Tensor, kernel: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradient of a kernel (out, in, 9, 9), and the spectrum of its input's: (frequencies, n, part * in').
-
-    g, dots: (n, size, size, channels), see `through_norm`. x_spectrum: what the kernel met.
-    """
-    n = len(g)
-    g_spectrum = convolution.empty_spectrum(n, slope.shape[1] // LANES)
-    inputs = [grouped(each) for each in (g, dots, slope)]
-    share(compiled.gradient_to_spectrum, n, *inputs, convolution.as_groups(g_spectrum).numpy())
-    weight = convolution.spectrum_to_kernel(product(g_spectrum.transpose(1, 2), x_spectrum)[None], kernel.shape)
-    return weight, product(g_spectrum, convolution.kernel_to_spectrum(kernel))
-
-
-def through_activation(
-    spectrum: Tensor, dots: Sums, normed: Normed, bounds: Bounds
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """From the spectrum of the gradient of activations to that of what they were made of, with its sums.
-
-    It passes where the normalised dot product lies within the bounds: (n, size, size, channels), (n, 2, channels).
-    """
-    n, _, _, channels = dots.shape
-    g, sums = np.empty(dots.shape, np.float32), np.empty((n, 2, channels), np.float32)
-    inputs = [convolution.as_groups(spectrum).numpy(), grouped(dots), grouped(normed.affine)]
-    share(compiled.spectrum_to_gradient, n, *inputs, *bounds, grouped(g), grouped(sums))
-    return g, sums
-
-
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """Matrix products, one for each frequency: (frequencies, i, j), (frequencies, j, k) -> (frequencies, i, k)."""
-    out = torch.empty(len(a), a.shape[1], b.shape[2])
-    share(lambda start, stop: torch.bmm(a[start:stop], b[start:stop], out=out[start:stop]), len(a))
-    return out
 
 
 def filled(channels: NDArray[Any]) -> NDArray[Any]:

@@ -1,8 +1,8 @@
-"""The compiled kernels of training: a Fourier transform of maps of 20 x 20, and the steps of the 1-bit blocks.
+"""The compiled kernels of training: a Fourier transform of maps of 20 x 20, and the steps of the blocks around it.
 
 Maps are laid out (images, height, width, channels), for the transforms with the channels in groups of `LANES`. A
-kernel works on the images, or parts, ``start`` to ``stop`` and writes theirs alone, sums included, so that no result
-depends on the number of threads.
+kernel works on the images (parts, frequencies) ``start`` to ``stop`` and writes theirs alone, sums included, so that no
+result depends on the number of threads.
 
 The transform is real and separable. Along one dimension 20 reals become the 11 frequencies that determine all 20, by
 the prime-factor algorithm (Good 1958, Thomas 1963): 20 = 4 * 5, and as 4 and 5 have no common factor, five transforms
@@ -11,7 +11,7 @@ comes out where its remainders u mod 4 and u mod 5 say. So the order of the 20 r
 17, 13, of which 0 and 10 are one real number, the others a real and an imaginary part. 16, 12, 17 and 13 stand for
 their conjugates 4, 8, 3 and 7.
 
-All compiled code of training is in this file, because Numba's cache looks for changes in a kernel's own file only.
+What a kernel calls is in this file too, because Numba's cache looks for changes in a kernel's own file only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LANES = 16  # channels of a group: float32 numbers of one AVX-512 register, of t
 SIDE = 20  # of the transform
 REALS = (0, 10)
 COMPLEXES = (16, 12, 6, 2, 5, 1, 9, 17, 13)
-KERNEL = 9  # side of the 1-bit blocks' kernels
+KERNEL = 9  # side of the blocks' kernels
 ROW = 2**KERNEL - 1  # the bits of one row of a kernel
 PATCH_WORDS = 3  # of the first block's patches: each holds three rows
 
@@ -50,7 +50,7 @@ FREQUENCIES = tuple(
 COUNTS = tuple(1 if u in REALS and v in REALS else 2 for u, v in FREQUENCIES)
 
 
-Sums = NDArray[np.int16] | NDArray[np.float32]  # dot products: whole numbers of signs, else real ones
+Dots = NDArray[np.int16] | NDArray[np.float32]  # dot products: whole numbers of signs, else real ones
 
 operation: Decorator = intrinsic  # in LLVM's terms
 helper: Decorator = numba.njit(forceinline=True)  # inlined by LLVM: Numba's own way doubles the time to compile
@@ -431,7 +431,7 @@ def gradient_to_spectrum(
     start: int,
     stop: int,
     g: NDArray[np.float32],
-    dots: Sums,
+    dots: Dots,
     slope: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
@@ -459,7 +459,7 @@ def spectrum_to_gradient(
     start: int,
     stop: int,
     spectrum: NDArray[np.float32],
-    dots: Sums,
+    dots: Dots,
     affine: NDArray[np.float32],
     low: np.float32,
     high: np.float32,
@@ -528,10 +528,25 @@ def tabulate_rows(
 
 @operation
 def _half(typing: Any, x: Any) -> Any:
-    """The nearest IEEE half value, half to even, as a float32."""
+    """The nearest IEEE half value of a number that is not negative, half to even, as a float32.
+
+    By arithmetic on its bits: LLVM's own conversion needs a function that Numba lacks where the processor has no
+    instruction for it.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.fpext(builder.fptrunc(values[0], ir.HalfType()), ir.FloatType())
+        [x] = values
+        word, real = ir.IntType(32), ir.FloatType()
+        bits = builder.bitcast(x, word)
+        # A half has 13 bits less of the fraction: half a step is added, less a bit where the last that stays is even.
+        odd = builder.and_(builder.lshr(bits, word(13)), word(1))
+        kept = builder.and_(builder.add(bits, builder.add(odd, word(0xFFF))), word(~0x1FFF & 0xFFFFFFFF))
+        normal = builder.bitcast(kept, real)
+        # Below 2**-14 halves lie 2**-24 apart, as float32 numbers from 0.5 on do.
+        tiny = builder.fsub(builder.fadd(x, real(0.5)), real(0.5))
+        rounded = builder.select(builder.fcmp_ordered("<", x, real(2**-14)), tiny, normal)
+        infinite = builder.select(builder.fcmp_ordered(">=", normal, real(65536)), real(math.inf), rounded)
+        return builder.select(builder.fcmp_unordered("uno", x, x), x, infinite)
 
     return types.float32(types.float32), generate
 
@@ -579,7 +594,9 @@ def sum_map(start: int, stop: int, y: NDArray[np.float32], sums: NDArray[np.floa
         sums[n] = 0
         for row in range(y.shape[1]):
             total[:] = 0
-            squares[:] = 0  # a row at a time: float32 is precise enough for so few
+            squares[:] = (
+                0  # a row at a time: sums of at most 20 float32 numbers err by at most 20 * 2**-24 of their size
+            )
             for x in range(y.shape[2]):
                 for c in range(channels):
                     total[c] += y[n, row, x, c]

@@ -50,7 +50,7 @@ class ConvNet(nn.Module):
     """uint8 images (n, 28, 28) -> float32 logits (n, 10).
 
     ``latent``: weights are real-valued and quantized in each forward pass (training). Otherwise they hold the
-    quantized values themselves, as `restore` fills them in. ``compiled``: on a CPU the kernels of `compiled` may take
+    quantized values themselves, as `restore` fills them in. ``compiled``: on a CPU compiled kernels may take
     the place of torch's own operators, for speed; without them the network can be exported, and can check the kernels.
     ``progress``, 0 to 1, is what the training sets for all that changes in its course.
     """

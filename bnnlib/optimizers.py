@@ -50,7 +50,7 @@ class Muon(Optimizer):
 
     A weight W counts as the matrix (out, in * k * k). B = mu B + (1 - mu) G; O = orthogonal(mu B + (1 - mu) G);
     W = (1 - lr * weight_decay) W - lr * sqrt(max(shape)) O. With that factor the root mean square of a step is about
-    lr, as Adam's is. Torch's own Muon takes only parameters that are matrices.
+    lr; the paper's 0.2, by which it is like Adam's, is part of the rate here. Torch's own Muon takes matrices only.
     """
 
     MOMENTUM = 0.95

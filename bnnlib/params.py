@@ -36,7 +36,7 @@ class _Section(BaseModel):
 
 
 class Runtime(_Section):
-    """Where and how the arithmetic runs. The thread count is fixed because it changes the last bits of results."""
+    """Where and how the arithmetic runs. The thread count is fixed because it can change the last bits of results."""
 
     device: Literal["cpu", "cuda"]
     threads: Annotated[int, Field(ge=1, le=256)]

@@ -5,8 +5,8 @@ A general library spends as long on getting ready for a product of 25 x 64 by 64
 this file, in LLVM's terms, which maps them to the registers there are. Sums are in float32, each step a fused
 multiply-add.
 
-All compiled code of these products is in this file, because Numba's cache looks for changes in a kernel's own file
-only.
+What these kernels call is in this file too, and the sizes that `compiled` has as well, because Numba's cache looks for
+changes in a kernel's own file only.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from bnnlib.compiled import KERNEL
 from bnnlib.layers import NormedConvolution, affine
 from bnnlib.threads import share
 
-PARTS = 4  # of a batch, one after the other on each thread: what one step leaves for the next fits a core's cache
+PARTS = 4  # of a batch: as many threads can work on it, and the less of one part, the more of it stays in their caches
 ABOVE_ZERO = np.nextafter(np.float32(0), np.float32(1))
 
 Map = NDArray[np.float32]  # (n, height, width, channels), channels filled up to whole groups of lanes
@@ -58,14 +58,14 @@ def train(x: Tensor, bits: int, layers: Sequence[NormedConvolution]) -> Tensor:
     """
     norms = [layer.norm for layer in layers]
     parameters = [part for layer in layers for part in (layer.quantized_weight(), layer.norm.weight, layer.norm.bias)]
-    return _Blocks.apply(x, bits, norms, *parameters)
+    return _Blocks.apply(x.contiguous(), bits, norms, *parameters)
 
 
 @torch.no_grad()
 def predict(x: Tensor, bits: int, layers: Sequence[NormedConvolution]) -> Tensor:
     """The blocks' activations in evaluation mode, batch norm as `layers.affine`: (n, 28, 28) -> (n, 4, 4, 8)."""
     first, *later = layers
-    y, _ = _convolve_images(x, first.quantized_weight())
+    y, _ = _convolve_images(x.contiguous(), first.quantized_weight())
     scale_offset = _scale_offset(first)
     for layer in later:
         kernel = convolution.kernel_to_spectrum(layer.quantized_weight())
@@ -124,9 +124,8 @@ def _for_each_part(n: int, work: Callable[[int, slice], None]) -> None:
     parts = _parts(n)
 
     def some(start: int, stop: int) -> None:
-        with torch.no_grad():
-            for number in range(start, stop):
-                work(number, parts[number])
+        for number in range(start, stop):
+            work(number, parts[number])
 
     share(some, len(parts))
 
@@ -135,7 +134,7 @@ def _convolve_images(x: Tensor, weight: Tensor) -> tuple[Map, NDArray[np.float64
     """The first block: (n, 28, 28), (out, 1, 9, 9) -> (n, 20, 20, out), with its sums."""
     n, size, channels = len(x), x.shape[1] - KERNEL + 1, len(weight)
     taps, images = weight.detach()[:, 0].permute(1, 2, 0).contiguous().numpy(), x.numpy()
-    y, sums = torch.empty(n, size, size, channels).numpy(), np.empty((n, 2, channels))
+    y, sums = np.empty((n, size, size, channels), np.float32), np.empty((n, 2, channels))
 
     def work(number: int, part: slice) -> None:
         products.convolve_images(images[part], taps, y[part])

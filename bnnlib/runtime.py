@@ -31,7 +31,7 @@ def seed(value: int) -> None:
 def configure(threads: int, device: str) -> None:
     """Fix all but the seed that changes the last bits of a result.
 
-    The thread count is set in the program, for it changes the order of sums: OMP_NUM_THREADS has no say.
+    The thread count is set in the program, for it can change the order of torch's sums: OMP_NUM_THREADS has no say.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("runtime.device: cuda, but torch sees no CUDA device; set it to cpu, or check the driver")

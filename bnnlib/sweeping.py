@@ -20,9 +20,9 @@ from bnnlib.sweep_worker import Outcome
 def perform(base: Params, axes: Mapping[str, Sequence[object]], data: Path, out: Path, engine: Engine) -> Iterator[str]:
     """Train what the grid names and the table ``out`` lacks; yields a line for each result, to be shown.
 
-    ``base``: params.yaml. ``data``: the folder with the manifests, NAME.sha256, and
-    perhaps raw files in raw/. `SweepError` where the options are faulty, the table comes from another recipe, or, once
-    all other jobs are done, a job failed.
+    ``base``: params.yaml. ``data``: the folder with the manifests, NAME.sha256, and perhaps raw files in raw/.
+    `SweepError` where the options are faulty, the table comes from another recipe, or, once all other jobs are done, a
+    job failed.
     """
     points = sweep.variants(base, axes)
     engine.check()
@@ -88,7 +88,7 @@ def _folders(jobs: Sequence[Job], data: Path) -> dict[str, Path]:
     """Prepare each data set once, before any worker needs it: key of a job -> folder."""
     made: dict[str, Path] = {}
     for job in jobs:
-        if job.data.name not in made:  # all jobs of a sweep share the rest of `data`, and the split
+        if job.data.name not in made:  # all jobs of a sweep share the rest of `data`
             made[job.data.name] = sweep_worker.prepare(job, [sources.folder(data / "raw")])
     return {job.key: made[job.data.name] for job in jobs}
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from bnnlib import products
+from bnnlib import compiled, products
 from bnnlib.products import COLUMNS
 
 RANDOM = np.random.default_rng(5)
@@ -37,6 +37,10 @@ def test_products(rows: int, terms: int, columns: int) -> None:
         found = np.full((3, rows, columns), np.nan, np.float32)
         multiply(left, b, found)
         assert close(found, expected, terms)
+
+
+def test_the_sizes_are_those_of_the_other_kernels() -> None:
+    assert (products.LANES, products.KERNEL) == (compiled.LANES, compiled.KERNEL)
 
 
 def test_transpose_leaves_the_other_matrices_alone() -> None:

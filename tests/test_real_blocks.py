@@ -74,6 +74,29 @@ def test_what_is_not_a_number_stays_so(bits: int) -> None:
     assert np.isnan(activated(np.array([np.nan], np.float32), bits)).all()
 
 
+def test_halves_are_those_of_numpy() -> None:
+    random = np.random.default_rng(0).uniform(0, 2, 2000).astype(np.float32) * np.exp2(np.arange(2000) % 44 - 28.0)
+    edges = [2.0**-14, np.nextafter(2.0**-14, 0), 2.0**-25, np.nextafter(2.0**-25, 1), 65503.0, 65504.0, 65519.0]
+    given = np.concatenate([random, edges]).astype(np.float32)
+    given = given[given < 65520]
+    assert activated(given, 16).tolist() == given.astype(np.float16).astype(np.float32).tolist()
+
+
+def test_images_need_not_be_contiguous() -> None:
+    model, (images, _) = network(16), steps.batch(5)
+    assert torch.equal(model(images.transpose(1, 2)), model(images.transpose(1, 2).contiguous()))
+
+
+@pytest.mark.parametrize("value", [0, 60, 255])
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_images_of_one_value_give_finite_logits_and_gradients(bits: Bits, value: int) -> None:
+    model = network(bits)
+    logits = model(torch.full((8, 28, 28), value, dtype=torch.uint8))
+    logits.square().sum().backward()
+    assert logits.isfinite().all()
+    assert all(part.grad is not None and part.grad.isfinite().all() for part in model.parameters())
+
+
 @pytest.mark.parametrize("bits", WIDTHS)
 def test_prediction_is_that_of_torch(bits: Bits) -> None:
     model = network(bits)

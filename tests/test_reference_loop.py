@@ -100,7 +100,7 @@ def test_no_gradient_is_above_one() -> None:
     model, images = reference_loop.network(binary=False), torch.randn(2, 1, 28, 28) * 1e4
     optimizer = torch.optim.Adam(model.parameters())
     reference_loop._train(model, optimizer, [(images, torch.tensor([0, 1]))], "cpu")  # type: ignore[arg-type]
-    [largest] = {max(part.grad.abs().max().item() for part in model.parameters() if part.grad is not None)}
+    largest = max(part.grad.abs().max().item() for part in model.parameters() if part.grad is not None)
     assert largest == pytest.approx(1)
 
 

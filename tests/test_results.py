@@ -91,6 +91,28 @@ def test_published_epoch_is_the_best_on_validation(variant: str) -> None:
     assert committed["validation"]["macro_f1"] == pytest.approx(best["validation_macro_f1"], abs=1e-12)
 
 
+def swept(bits: int) -> dict[int, Run]:
+    """The sweep's rows of the default recipe at a width, by seed."""
+    found = sweep_tables.rows(ROOT / "reports/sweep.csv", Run)
+    return {run.seed: run for run in found if (run.dataset, run.bits) == ("mnist", bits) and run.profile != "record"}
+
+
+def test_the_published_seed_has_the_best_binary_network_on_validation() -> None:
+    runs = swept(1)
+    assert len(runs) >= 5
+    assert params.load(ROOT / "params.yaml").seed == max(runs, key=lambda seed: runs[seed].validation_macro_f1)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_published_network_is_the_sweeps(variant: str) -> None:
+    """Though trained on another number of threads."""
+    committed = files.read_json(ROOT / "reports/metrics.json")[variant]
+    run = swept(committed["bits"])[params.load(ROOT / "params.yaml").seed]
+    assert (committed["epoch"], committed["test"]["macro_f1"]) == (run.epoch, pytest.approx(run.macro_f1, abs=1e-12))
+    assert committed["validation"]["macro_f1"] == pytest.approx(run.validation_macro_f1, abs=1e-12)
+    assert committed["test"]["loss"] == pytest.approx(run.loss, abs=0.5 * 10**-reports.LOSS_DIGITS)
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_figures_follow_from_the_reports(variant: str) -> None:
     """Drawn anew they are the same bytes, where matplotlib and its fonts are those of the lock."""

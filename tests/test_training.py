@@ -74,6 +74,21 @@ def equal(a: Published, b: Published) -> bool:
     )
 
 
+@pytest.mark.parametrize(("bits", "muon_rate"), [(1, None), (4, None), (16, None), (16, 0.01)])
+def test_the_number_of_threads_has_no_say(bits: int, muon_rate: float | None) -> None:
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            found.append(fitted(bits, muon_rate=muon_rate, train=Train(epochs=2, norm_images=100)))
+    finally:
+        torch.set_num_threads(before)
+    one, three = found
+    assert [epoch.row() for epoch in one] == [epoch.row() for epoch in three]
+    assert all(equal(a.published, b.published) for a, b in zip(one, three, strict=True))
+
+
 @pytest.mark.parametrize("bits", [1, 16])
 def test_muon_learns_and_repeats(bits: int) -> None:
     first, second = (fitted(bits, muon_rate=0.01, train=Train(epochs=4, norm_images=None)) for _ in range(2))

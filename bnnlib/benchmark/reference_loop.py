@@ -30,10 +30,8 @@ from bnnlib.mnist import Split
 
 BATCH = 128
 LEARNING_RATE = 0.01
-PATIENCE, FACTOR = (
-    2,
-    0.5,
-)  # epochs without a lower validation loss that it bears, and what the rate is multiplied by then
+PATIENCE = 2  # epochs without a lower validation loss that the learning rate bears
+FACTOR = 0.5  # what it is multiplied by then
 LARGEST_GRADIENT = 1.0
 CHANNELS = (1, 32, 16, 8)
 KERNEL, HEAD_KERNEL = 9, 4
@@ -104,7 +102,7 @@ def fit(
     model = network(binary=binary).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     schedule = ReduceLROnPlateau(optimizer, factor=FACTOR, patience=PATIENCE)
-    batches = DataLoader(Digits(train), BATCH, shuffle=True, drop_last=True)
+    batches = DataLoader(Digits(train), BATCH, shuffle=True)
     held_out = DataLoader(Digits(validation), BATCH)
     for _ in range(epochs):
         with _any_algorithm():

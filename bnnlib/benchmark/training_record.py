@@ -23,8 +23,8 @@ PACKAGES = ("numpy", "torch", "torchvision", "pillow", "numba")
 WHAT = {
     OURS: "bnnlib.training.fit by the recipe of params.yaml, its learning-rate schedule as long as epochs_planned",
     REFERENCE: "a DataLoader without workers over PIL images with ToTensor and Normalize, Adam with "
-    f"{reference_loop.LEARNING_RATE}, halved where the validation loss gets stuck, batches of {reference_loop.BATCH}, "
-    "plain torch layers; no early stopping",
+    f"{reference_loop.LEARNING_RATE}, halved where the validation loss gets stuck, clipped gradients, "
+    f"batches of {reference_loop.BATCH}, plain torch layers; no early stopping",
 }
 NOTE = (
     "seconds_per_epoch: medians and quartiles of interleaved blocks of training, scaled to all training images, with "
