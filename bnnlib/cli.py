@@ -221,7 +221,7 @@ def benchmark(
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="--training: epochs in which our loop is to reach the score.", show_default="6"),
+        typer.Option(min=1, help="--training: epochs in which our loop is to reach the score.", show_default="4"),
     ] = None,
     epochs_at_most: Annotated[
         int | None, typer.Option(min=1, help="--training: epochs after which the other gives up.", show_default="60")
@@ -245,8 +245,8 @@ def benchmark(
 ) -> None:
     """Time the packed network beside torch and onnxruntime, on an otherwise idle machine: minutes, all cores.
 
-    What is not installed is left out with a warning: pip install -e '.[peers]'. With --training, which takes one to two
-    hours: seconds of an epoch, and of a training until it has the score of the loop that the study started from.
+    What is not installed is left out with a warning: pip install -e '.[peers]'. With --training, which takes half an
+    hour: seconds of an epoch, and of a training until it has the score of the loop that the study started from.
     """
     date = datetime.datetime.now(tz=datetime.UTC).date()
     given = {"rounds": rounds, "images": images, "epochs": epochs, "epochs_at_most": epochs_at_most}

@@ -37,7 +37,7 @@ class Plan:
 
     rounds: int = 7
     images: int = 4_800
-    epochs: int = 6
+    epochs: int = 4
     epochs_at_most: int = 60
 
 
