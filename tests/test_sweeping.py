@@ -152,14 +152,16 @@ def test_a_larger_grid_adds_what_is_missing(study: Study, tmp_path: Path) -> Non
     assert set(out.read_text().splitlines()) & set(theirs) == {theirs[0], theirs[4]}
 
 
-@pytest.mark.parametrize("change", [{"epochs": [2]}, {"code": "other"}, {"seed": 5}])
+@pytest.mark.parametrize("change", [{"epochs": [2]}, {"code": "other"}, {"split_seed": 5}])
 def test_a_table_of_another_recipe_is_refused_and_left_alone(
     study: Study, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(study.tables)
     if "code" in change:
         monkeypatch.setattr(sweep_worker, "code_fingerprint", lambda: change["code"])
-    changed = replace(study, cfg=study.cfg.model_copy(update={"seed": change.get("seed", study.cfg.seed)}))
+    split_seed = change.get("split_seed", study.cfg.data.split_seed)
+    data = study.cfg.data.model_copy(update={"split_seed": split_seed})
+    changed = replace(study, cfg=study.cfg.model_copy(update={"data": data}))
     epochs = {"epochs": change["epochs"]} if "epochs" in change else {}
     with pytest.raises(SweepError, match="holds 4 of 4 runs by other parameters, data or code than now"):
         changed.perform(study.tables.path, **epochs)

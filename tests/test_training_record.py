@@ -56,7 +56,12 @@ def test_a_score_that_ours_does_not_reach_has_no_ratio() -> None:
 def test_the_record_is_json_with_its_conditions() -> None:
     found = trainings.as_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert (found["date"], found["device"], found["threads"], found["seed"]) == ("2026-01-02", "cpu", 2, 0)
+    assert (found["date"], found["device"], found["threads"], found["seed"]) == (
+        "2026-01-02",
+        "cpu",
+        2,
+        trainings.PARAMS.seed,
+    )
     assert found["plan"] == {"rounds": 3, "images": 1_000, "epochs": 4, "epochs_at_most": 9}
     assert found["step_macs_per_image"] == MACS
     assert found["versions"]["torchvision"] is not None
