@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bnnlib import batches, convolution, evaluation, models, quantizers, training
 from bnnlib.batches import Augmentation
@@ -87,6 +88,41 @@ def test_the_number_of_threads_has_no_say(bits: int, muon_rate: float | None) ->
     one, three = found
     assert [epoch.row() for epoch in one] == [epoch.row() for epoch in three]
     assert all(equal(a.published, b.published) for a, b in zip(one, three, strict=True))
+
+
+class Operators(TorchDispatchMode):
+    """Notes the names of the operators that torch runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+# What makes the program wait for a CUDA device: a number is read, or a result's size depends on the values.
+WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "unique_dim", "_unique2", "equal"}
+
+
+@pytest.mark.parametrize(("bits", "muon_rate"), [(1, None), (1, 0.01), (4, None), (16, None), (16, 0.01)])
+def test_no_step_waits_for_the_device(bits: int, muon_rate: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ConvNet, "_by_kernels", lambda *_: False)  # which are for CPUs
+    monkeypatch.setattr(convolution, "convolve_fast", lambda x, weight, **_: convolution.convolve(x, weight))
+    step, met = training._step, Operators()
+
+    def watched(*arguments: Any) -> Any:
+        with met:
+            return step(*arguments)
+
+    monkeypatch.setattr(training, "_step", watched)
+    fitted(bits, muon_rate=muon_rate)
+    assert {"convolution", "convolution_backward"} <= met.names
+    assert met.names & WAITING == set()
+    with met:
+        torch.ones(1).item()
+    assert met.names & WAITING == {"_local_scalar_dense"}
 
 
 @pytest.mark.parametrize("bits", [1, 16])
