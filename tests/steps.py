@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bnnlib import threads
 from bnnlib.models import ConvNet
 from bnnlib.params import Quantization
 
 Tensors = dict[str, Tensor]
+Found = TypeVar("Found")
 
 
 def network(quantization: Quantization) -> ConvNet:
@@ -45,3 +50,28 @@ def outcome(model: ConvNet, n: int, *, compiled: bool, margin: int = 9) -> tuple
     gradients = {name: part.grad.clone() for name, part in model.named_parameters() if part.grad is not None}
     statistics = {name: part.clone() for name, part in model.named_buffers() if part.is_floating_point()}
     return logits.detach(), gradients, statistics
+
+
+def on_threads(work: Callable[[], Found]) -> tuple[Found, Found]:
+    """What ``work`` gives where torch has one thread, and where it has three."""
+    before, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            found.append(work())
+    finally:
+        torch.set_num_threads(before)
+    return found[0], found[1]
+
+
+def assert_threads_have_no_say(model: ConvNet) -> None:
+    """A step by the kernels gives the same bits on one thread and on three."""
+
+    def step() -> tuple[Tensor, Tensors, Tensors]:
+        with threads.taken_from_torch():
+            return outcome(model, 10, compiled=True)
+
+    (logits, *alone), (logits_of_three, *of_three) = on_threads(step)
+    assert torch.equal(logits, logits_of_three)
+    for one, three in zip(alone, of_three, strict=True):
+        assert all(torch.equal(one[name], three[name]) for name in one)

@@ -7,7 +7,7 @@ import pytest
 import steps
 import torch
 
-from bnnlib import binary_blocks, convolution, models, quantizers, threads
+from bnnlib import binary_blocks, convolution, models, quantizers
 from bnnlib.models import ConvNet
 from bnnlib.params import Quantization
 
@@ -73,19 +73,7 @@ def test_prediction_is_that_of_torch_bit_for_bit() -> None:
 
 
 def test_the_number_of_threads_has_no_say() -> None:
-    model, before = network(), torch.get_num_threads()
-    found = []
-    try:
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            with threads.taken_from_torch():
-                found.append(steps.outcome(model, 10, compiled=True))
-    finally:
-        torch.set_num_threads(before)
-    (logits, *alone), (logits_of_three, *of_three) = found
-    assert torch.equal(logits, logits_of_three)
-    for one, three in zip(alone, of_three, strict=True):
-        assert all(torch.equal(one[name], three[name]) for name in one)
+    steps.assert_threads_have_no_say(network())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import steps
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -77,15 +78,8 @@ def equal(a: Published, b: Published) -> bool:
 
 @pytest.mark.parametrize(("bits", "muon_rate"), [(1, None), (4, None), (16, None), (16, 0.01)])
 def test_the_number_of_threads_has_no_say(bits: int, muon_rate: float | None) -> None:
-    before = torch.get_num_threads()
-    found = []
-    try:
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            found.append(fitted(bits, muon_rate=muon_rate, train=Train(epochs=2, norm_images=100)))
-    finally:
-        torch.set_num_threads(before)
-    one, three = found
+    train = Train(epochs=2, norm_images=100)
+    one, three = steps.on_threads(lambda: fitted(bits, muon_rate=muon_rate, train=train))
     assert [epoch.row() for epoch in one] == [epoch.row() for epoch in three]
     assert all(equal(a.published, b.published) for a, b in zip(one, three, strict=True))
 

@@ -5,8 +5,8 @@ bit) or a ReLU, then a convolution 4x4 to 10 logits. No padding, no biases: 55,7
 one through torchvision's transforms, a DataLoader without workers, Adam with its learning rate halved where the
 validation loss gets stuck, gradients clipped. All in plain torch, as its users would write it. Left out of the original
 are early stopping, for the caller says when to stop; a clip of the latent weights that clips nothing; the
-convolutions' biases, which the batch norms take away again; and that the last layer of the full-precision network has
-1-bit weights too.
+convolutions' biases, which batch norm takes away again but for the last layer's; and that the last layer of the
+full-precision network has 1-bit weights too.
 """
 
 from __future__ import annotations
