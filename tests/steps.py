@@ -17,9 +17,9 @@ Tensors = dict[str, Tensor]
 Found = TypeVar("Found")
 
 
-def network(quantization: Quantization) -> ConvNet:
+def network(quantization: Quantization, seed: int = 3) -> ConvNet:
     """Latent weights on both sides of the 1-bit clip's bounds, batch norms of either sign."""
-    torch.manual_seed(3)
+    torch.manual_seed(seed)
     model = ConvNet(quantization)
     with torch.no_grad():
         for layer in model.layers():
