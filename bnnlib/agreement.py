@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bnnlib import convolution, evaluation, quantizers
+from bnnlib import evaluation, quantizers
 from bnnlib.models import ConvNet
 from bnnlib.packed import reference
 from bnnlib.packed.engines import Engine
@@ -45,7 +45,7 @@ def of_torch(model: ConvNet, images: NDArray[np.uint8]) -> Outputs:
     found = []
 
     def keep(head: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
-        found.append(convolution.convolve(inputs[0], weight)[:, 0, 0])  # (n, classes)
+        found.append(model.head.pooled_dots(inputs[0], weight).flatten(1))  # (n, classes)
 
     with model.head.register_forward_pre_hook(keep):
         logits = evaluation.logits(model, torch.from_numpy(images)).numpy()

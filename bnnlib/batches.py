@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bnnlib import threads
-
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -58,7 +56,7 @@ def shuffled(
         batch = images[rows]
         if augmentation.warps:
             factors = augmentation.zoom ** torch.stack(zooms)
-            batch = _warp_all(batch, torch.deg2rad(augmentation.rotation * turns), factors)
+            batch = _warp(batch, torch.deg2rad(augmentation.rotation * turns), factors)
         if augmentation.shift:
             batch = _shift(batch, moves, augmentation.shift)
         if augmentation.contrast != 1:
@@ -74,19 +72,6 @@ def count(images: int, batch_size: int) -> int:
 def _multiply(images: Tensor, factors: Tensor) -> Tensor:
     """Pixels times the factor of their image, rounded down, at most 255: uint8 (n, side, side), float32 (n,)."""
     return (images * factors[:, None, None]).clamp_(max=255).to(torch.uint8)
-
-
-def _warp_all(images: Tensor, angles: Tensor, factors: Tensor) -> Tensor:
-    """`_warp`, on a CPU the images shared among the threads of the training."""
-    if images.device.type != "cpu":
-        return _warp(images, angles, factors)
-    warped = torch.empty_like(images)
-
-    def some(start: int, stop: int) -> None:
-        warped[start:stop] = _warp(images[start:stop], angles[start:stop], factors[:, start:stop])
-
-    threads.share(some, len(images))
-    return warped
 
 
 def _warp(images: Tensor, angles: Tensor, factors: Tensor) -> Tensor:

@@ -144,11 +144,11 @@ def export(
 @app.command()
 def sweep(
     seeds: Annotated[str | None, typer.Option(help="Seeds of the trainings, as 0,1,2.")] = None,
-    bits: Annotated[str | None, typer.Option(help="Bit widths, as 1,16.")] = None,
+    bits: Annotated[str | None, typer.Option(help="Bit widths, as 1,16; 16 by the recipe full.")] = None,
     surrogates: Annotated[str | None, typer.Option(help="Surrogate gradients at 1 bit, as ste,approx.")] = None,
-    profiles: Annotated[str | None, typer.Option(help="Profiles at 1 bit, as default,record.")] = None,
+    topologies: Annotated[str | None, typer.Option(help="Topologies of params.yaml, as pooled,baseline.")] = None,
     datasets: Annotated[str | None, typer.Option(help="Names of data sets.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of each training, instead of train.epochs.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of each training, instead of its recipe's.")] = None,
     out: Annotated[Path, typer.Option(help="The table; a row for each run, its epochs in a file beside it.")] = REPORTS
     / "sweep.csv",
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes on this machine.", show_default="cores")] = None,
@@ -164,7 +164,13 @@ def sweep(
     """
     from bnnlib import params, sweep, sweep_engine, sweeping
 
-    texts = {"seeds": seeds, "bits": bits, "surrogates": surrogates, "profiles": profiles, "datasets": datasets}
+    texts = {
+        "seeds": seeds,
+        "bits": bits,
+        "surrogates": surrogates,
+        "topologies": topologies,
+        "datasets": datasets,
+    }
     axes: dict[str, list[int | str]] = {axis: sweep.values(text) for axis, text in texts.items() if text is not None}
     if epochs is not None:
         axes["epochs"] = [epochs]
@@ -221,7 +227,7 @@ def benchmark(
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="--training: epochs in which our loop is to reach the score.", show_default="4"),
+        typer.Option(min=1, help="--training: epochs in which our loop is to reach the score.", show_default="2"),
     ] = None,
     epochs_at_most: Annotated[
         int | None, typer.Option(min=1, help="--training: epochs after which the other gives up.", show_default="60")
@@ -266,8 +272,8 @@ def benchmark(
 def _benchmark_prediction(
     networks: Path, data: Path, effort: dict[str, int], date: datetime.date, reports: Path | None
 ) -> tuple[dict[str, Any], str]:
-    """The record and its table, saved where reports are given."""
-    from bnnlib import files, plots
+    """The record, and as Markdown, saved where reports are given."""
+    from bnnlib import files, plots, readme_speed
     from bnnlib.benchmark import record
     from bnnlib.benchmark.timing import Effort
 
@@ -278,14 +284,14 @@ def _benchmark_prediction(
     if reports is not None:
         files.write_json(reports / "benchmark.json", result)
         files.write_bytes(reports / "benchmark.png", plots.png(plots.benchmark(result)))
-    return result, record.table(result)
+    return result, readme_speed.markdown(result, "benchmark.png")
 
 
 def _benchmark_training(
     data: Path, params_yaml: Path, effort: dict[str, int], date: datetime.date, reports: Path | None
 ) -> tuple[dict[str, Any], str]:
     """The same of the training."""
-    from bnnlib import files, params
+    from bnnlib import files, params, readme_speed
     from bnnlib.benchmark import training_record
     from bnnlib.benchmark.training_contest import Plan
 
@@ -294,7 +300,7 @@ def _benchmark_training(
     result = training_record.to_json(found, plan, date)
     if reports is not None:
         files.write_json(reports / "benchmark_training.json", result)
-    return result, training_record.table(result)
+    return result, readme_speed.training_markdown(result)
 
 
 def _tell(line: str) -> None:

@@ -28,21 +28,21 @@ def pack(published: Published) -> PackedModel:
         )
     model = models.restore(published)
     *blocks, head = model.layers()
-    return pack_layers(blocks, head, mnist.SIDE, model.input_threshold)
+    return pack_layers(blocks, head, mnist.SIDE, published.topology.input)
 
 
 @torch.inference_mode()
 def pack_layers(
-    blocks: Sequence[NormedConvolution], head: NormedConvolution, side: int, input_threshold: int
+    blocks: Sequence[NormedConvolution], head: NormedConvolution, side: int, input_thresholds: tuple[int, ...]
 ) -> PackedModel:
-    """Pack 1-bit layers for images of side x side whose pixels are +1 from ``input_threshold`` on.
+    """Pack 1-bit layers for images of side x side, of which each input threshold makes a plane.
 
     `ExportError` for a batch norm that is not finite, `ModelError` for layers that do not fit one another.
     """
     names = packed.names(len(blocks))
     packed_blocks = tuple(_block(name, layer) for name, layer in zip(names, blocks, strict=False))
     scale, offset = _affine(names[-1], head)
-    model = PackedModel(side, input_threshold, packed_blocks, Head(_weights(head), scale.numpy(), offset.numpy()))
+    model = PackedModel(side, input_thresholds, packed_blocks, Head(_weights(head), scale.numpy(), offset.numpy()))
     packed.check(model)
     return model
 
@@ -58,7 +58,7 @@ def _block(name: str, layer: NormedConvolution) -> Block:
         values = torch.from_numpy(dots).float() * scale[channel] + offset[channel]  # as NormedConvolution computes it
         bits = (quantizers.signs(values) > 0).numpy()
         thresholds[channel] = switch_point(f"{name}.norm channel {channel}", dots, bits != flipped[channel])
-    return Block(weights, thresholds, flipped)
+    return Block(weights, thresholds, flipped, layer.pool)
 
 
 def switch_point(name: str, dots: NDArray[np.int32], bits: NDArray[np.bool_]) -> int:

@@ -1,13 +1,11 @@
 """The convnet of the study, trainable with latent weights, and its published form with weights of `bits` bits each.
 
-Topology (grassking100/bnn): three building blocks - convolution 9x9 with 32, 16 and 8 channels, batch norm,
-nonlinearity with its quantizer - then a convolution 4x4 to 10 logits with one affine (a batch norm). No padding:
-28 -> 20 -> 12 -> 4 -> 1. 55,712 weights.
+Its sizes come from `topology.Topology`: building blocks, then a head that covers what they leave of the map and gives
+one logit for each class. Maps are (n, channels, height, width), their channels innermost in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,120 +13,82 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bnnlib import binary_blocks, compiled, mnist, quantizers, real_blocks
+from bnnlib import mnist, quantizers
 from bnnlib.errors import BnnError
 from bnnlib.layers import NORM_STATE, NormedConvolution
 from bnnlib.params import Bits, Quantization
-
-BLOCK_CHANNELS = (32, 16, 8)
-BLOCK_KERNEL = compiled.KERNEL
-HEAD_KERNEL = 4
-INPUT_THRESHOLD = "input.threshold"  # name of a published tensor
+from bnnlib.topology import Topology
 
 
 class NonFiniteError(BnnError):
-    """A number of the network became infinite or NaN, or does not fit the type that it is stored in."""
+    """A number of the network became infinite, NaN, of the wrong sign, or does not fit the type it is stored in."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A trained network as it is written to disk: tensors by name, its bit width, and the epoch it comes from."""
+    """A trained network as it is written to disk: tensors by name, and what is needed to build the network again.
+
+    ``epoch``: the one that it comes from.
+    """
 
     tensors: dict[str, Tensor]
+    topology: Topology
     bits: Bits
     epoch: int
-
-    @property
-    def quantization(self) -> Quantization:
-        """What of the training's quantizers prediction needs."""
-        if self.bits == 1:
-            return Quantization(bits=1, input_threshold=int(self.tensors[INPUT_THRESHOLD]))
-        return Quantization(bits=self.bits)
 
 
 class ConvNet(nn.Module):
     """uint8 images (n, 28, 28) -> float32 logits (n, 10).
 
     ``latent``: weights are real-valued and quantized in each forward pass (training). Otherwise they hold the
-    quantized values themselves, as `restore` fills them in. ``compiled``: on a CPU compiled kernels may take
-    the place of torch's own operators, for speed; without them the network can be exported, and can check the kernels.
-    ``progress``, 0 to 1, is what the training sets for all that changes in its course.
+    quantized values themselves, as `restore` fills them in. ``progress``, 0 to 1, is what the training sets for all
+    that changes in its course.
     """
 
-    def __init__(self, quantization: Quantization, *, latent: bool = True, compiled: bool = True) -> None:
+    input_thresholds: Tensor
+
+    def __init__(self, topology: Topology, quantization: Quantization, *, latent: bool = True) -> None:
         super().__init__()
+        self.topology = topology
         self.bits = quantization.bits
-        self.input_threshold = quantization.input_threshold
-        self.compiled = compiled
         self.progress = 0.0
-        pairs = zip((1, *BLOCK_CHANNELS), BLOCK_CHANNELS, strict=False)
-        self.blocks = nn.ModuleList(
-            NormedConvolution(i, o, BLOCK_KERNEL, quantization, latent=latent, compiled=compiled, activated=True)
-            for i, o in pairs
-        )
-        self.head = NormedConvolution(
-            BLOCK_CHANNELS[-1],
-            mnist.CLASSES,
-            HEAD_KERNEL,
-            quantization,
-            latent=latent,
-            compiled=compiled,
-            activated=False,
-        )
+        self.register_buffer("input_thresholds", torch.tensor(topology.input, dtype=torch.float32), persistent=False)
+        *blocks, head = topology.layers(quantization.bits)
+        self.blocks = nn.ModuleList(NormedConvolution(sizes, quantization, latent=latent) for sizes in blocks)
+        self.head = NormedConvolution(head, quantization, latent=latent)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the logits of a batch."""
+        x = prepare(images, self.bits, self.input_thresholds)
         *blocks, head = self.layers()
-        if self._by_kernels(images):
-            x = self._run_kernels(images, blocks)
-        else:
-            x = prepare(images, self.head.quantization)[..., None]  # (n, height, width, 1)
-            for block in blocks:
-                x = block.activate(block(x, self.progress), self.progress)
-        return head(x, self.progress)[:, 0, 0]
-
-    def trains_by_kernels(self) -> bool:
-        """Whether `binary_blocks` or `real_blocks` can do the whole training, if it is on a CPU."""
-        choice = self.head.quantization
-        plain = not choice.channel_scale and not choice.learned_step and choice.surrogate == "ste"
-        return self.compiled and plain and choice.real_share == 0
-
-    def _by_kernels(self, images: Tensor) -> bool:
-        """Whether the kernels can compute the blocks of this batch."""
-        if images.device.type != "cpu":
-            return False
-        if self.training:
-            return self.trains_by_kernels()
-        choice = self.head.quantization
-        differentiated = torch.is_grad_enabled() and any(part.requires_grad for part in self.parameters())
-        return self.compiled and not choice.channel_scale and not choice.learned_step and not differentiated
-
-    def _run_kernels(self, images: Tensor, blocks: Sequence[NormedConvolution]) -> Tensor:
-        if self.bits == 1:
-            run_bits = binary_blocks.train if self.training else binary_blocks.predict
-            return run_bits(images, self.input_threshold, blocks)
-        run_reals = real_blocks.train if self.training else real_blocks.predict
-        return run_reals(prepare(images, self.head.quantization), self.bits, blocks)
+        for block in blocks:
+            x = block.activate(block(x, self.progress), self.progress)
+        logits: Tensor = head(x, self.progress)
+        return logits.flatten(1)  # of maps of one pixel
 
     def named_layers(self) -> list[tuple[str, NormedConvolution]]:
-        """The four convolutions, first to last, each with the name that its tensors bear."""
+        """The convolutions, first to last, each with the name that its tensors bear."""
         return [(name, layer) for name, layer in self.named_modules() if isinstance(layer, NormedConvolution)]
 
     def layers(self) -> list[NormedConvolution]:
-        """The four convolutions, first to last."""
+        """The convolutions, first to last."""
         return [layer for _, layer in self.named_layers()]
 
 
-def prepare(images: Tensor, quantization: Quantization) -> Tensor:
-    """Quantize the input: uint8 (n, 28, 28) -> float32 of one shape.
+def prepare(images: Tensor, bits: int, thresholds: Tensor) -> Tensor:
+    """Quantize the input: uint8 (n, 28, 28) -> float32 (n, planes, 28, 28).
 
-    1 bit: +1 where the pixel is >= the input threshold, else -1. 2 to 8 bits: pixel / 255 on the uniform grid of
-    [0, 1]. 16 bits: normalised, as a half value. 32 bits: normalised.
+    1 bit: a plane for each threshold, +1 where the pixel is >= it, else -1. Wider networks have one plane. 2 to 8 bits:
+    pixel / 255 on the uniform grid of [0, 1]. 16 bits: normalised, as a half value. 32 bits: normalised.
     """
-    bits = quantization.bits
+    x = images[..., None].float()  # (n, 28, 28, 1)
+    return _quantize_input(x, bits, thresholds).permute(0, 3, 1, 2)
+
+
+def _quantize_input(x: Tensor, bits: int, thresholds: Tensor) -> Tensor:
     if bits == 1:
-        return quantizers.signs(images.float() - quantization.input_threshold)
-    x = images.float() / mnist.WHITE
+        return quantizers.signs(x - thresholds)
+    x = x / mnist.WHITE
     if bits < quantizers.HALF_BITS:
         return quantizers.uniform(x, bits)
     x = (x - mnist.MEAN) / mnist.STD
@@ -139,30 +99,42 @@ def publish(model: ConvNet, epoch: int) -> Published:
     """Everything that prediction needs, in the type it is stored in.
 
     Weights: uint8 codes for 1 to 8 bits (value = 2 * code / (2**bits - 1) - 1), float16 or float32 above. Batch norm:
-    float16 for 16 bits, else float32. Of a 1-bit network the input threshold, too, int16.
+    float16 for 16 bits, else float32.
     """
-    real = torch.float16 if model.bits == quantizers.HALF_BITS else torch.float32
     _check_finite({f"{name}.weight": layer.weight for name, layer in model.named_layers()}, epoch)
-    tensors = {INPUT_THRESHOLD: torch.tensor(model.input_threshold, dtype=torch.int16)} if model.bits == 1 else {}
+    _check_steps(model, epoch)
+    tensors = {}
     scale = torch.ones((), device=model.head.weight.device)  # of the input
     for name, layer in model.named_layers():
         tensors[f"{name}.weight"] = layer.stored_weight()
         for part, state in layer.folded_norm(scale).items():
-            tensors[f"{name}.norm.{part}"] = state.to(real).clone()
+            tensors[f"{name}.norm.{part}"] = state.to(_norm_type(model.bits)).clone()
         scale = layer.output_scale()
     _check_finite(tensors, epoch)
-    return Published({name: tensor.cpu() for name, tensor in tensors.items()}, model.bits, epoch)
+    stored = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    return Published(stored, model.topology, model.bits, epoch)
 
 
-def layout(bits: Bits) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Type and shape of every published tensor of a network of so many bits."""
-    tensors = publish(ConvNet(Quantization(bits=bits)), epoch=0).tensors
-    return {name: (str(tensor.dtype), tuple(tensor.shape)) for name, tensor in tensors.items()}
+def layout(topology: Topology, bits: Bits) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    """Type and shape of every published tensor of a network of this topology and width."""
+    expected: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
+    for layer in topology.layers(bits):
+        weight = torch.uint8 if bits < quantizers.HALF_BITS else _norm_type(bits)
+        shape = (layer.out_channels, layer.in_channels, layer.kernel, layer.kernel)
+        expected[f"{layer.name}.weight"] = (weight, shape)
+        for part in NORM_STATE:
+            expected[f"{layer.name}.norm.{part}"] = (_norm_type(bits), (layer.out_channels,))
+    return expected
 
 
-def restore(published: Published, *, compiled: bool = True) -> ConvNet:
-    """The published network, ready to predict (evaluation mode)."""
-    model = ConvNet(published.quantization, latent=False, compiled=compiled)
+def _norm_type(bits: int) -> torch.dtype:
+    """The type that batch norm is published in, and weights of 16 bits and more."""
+    return torch.float16 if bits == quantizers.HALF_BITS else torch.float32
+
+
+def restore(published: Published) -> ConvNet:
+    """The published network, ready to predict (evaluation mode). Draws no random number."""
+    model = ConvNet(published.topology, Quantization(bits=published.bits), latent=False)
     state = model.state_dict()
     for name, _ in model.named_layers():
         stored = published.tensors[f"{name}.weight"]
@@ -175,19 +147,21 @@ def restore(published: Published, *, compiled: bool = True) -> ConvNet:
 
 
 def first_kernels(published: Published, number: int) -> NDArray[np.float32]:
-    """The first kernels of the first layer as the network uses them, (number, 9, 9)."""
-    weight: Tensor = restore(published).layers()[0].weight
-    return weight[:number, 0].numpy()
+    """The first kernels of the first layer as the network uses them, all planes of each side by side.
+
+    (number, kernel, planes * kernel), fewer where the layer has fewer.
+    """
+    weight = restore(published).layers()[0].weight[:number]
+    return torch.cat(list(weight.unbind(dim=1)), dim=2).numpy()
 
 
-def weight_count(model: ConvNet) -> int:
-    """Number of convolution weights."""
-    return sum(layer.weight.numel() for layer in model.layers())
-
-
-def weight_bytes(model: ConvNet) -> int:
-    """Bytes that the weights take at their bit width, without batch norm: number of weights * bits / 8."""
-    return weight_count(model) * model.bits // 8
+def _check_steps(model: ConvNet, epoch: int) -> None:
+    """Refuse a learned step that is not positive: the norm that it folds into could not undo its sign."""
+    for name, step in model.named_parameters():
+        if name.endswith("_step") and not bool(step > 0):
+            raise NonFiniteError(
+                f"epoch {epoch}: {name} is {step.item()}, expected above 0; try a smaller learning_rate"
+            )
 
 
 def _check_finite(tensors: dict[str, Tensor], epoch: int) -> None:

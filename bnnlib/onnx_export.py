@@ -25,9 +25,10 @@ class OnnxExportError(BnnError):
 def build(model: PackedModel) -> bytes:
     """ONNX bytes, the same each time: input ``images`` uint8 (n, side, side), output ``logits`` float32 (n, classes).
 
-    Sums of up to 2**22 values -1 and +1 are exact in float32, so that a runtime may convolve as it likes. The logits'
-    product and sum are nodes of their own behind a Reshape: a runtime that finds them right behind the convolution
-    folds them into its weights, and rounds differently. `OnnxExportError` where the package onnx is missing.
+    Sums of up to 2**22 values -1 and +1 are exact in float32, so that a runtime may convolve as it likes; the largest
+    of a pooling window is exact too. The logits' product and sum are nodes of their own behind a Reshape: a runtime
+    that finds them right behind the convolution folds them into its weights, and rounds differently.
+    `OnnxExportError` where the package onnx is missing.
     """
     proto: bytes = _graph(model).SerializeToString(deterministic=True)
     return proto
@@ -53,11 +54,15 @@ def _graph(model: PackedModel) -> ModelProto:
         return name
 
     pixels = add("Cast", add("Unsqueeze", "images", constant("channel_axis", np.array([1]))), to=TensorProto.FLOAT)
-    lit = add("GreaterOrEqual", pixels, constant("input_threshold", np.array(model.input_threshold, np.float32)))
+    thresholds = constant("input_thresholds", _per_channel(np.array(model.input_thresholds, np.int32)))
+    lit = add("GreaterOrEqual", pixels, thresholds)  # (n, 1, side, side) and (planes, 1, 1): (n, planes, side, side)
     plus, minus = constant("plus", np.array(1, np.float32)), constant("minus", np.array(-1, np.float32))
-    x = add("Where", lit, plus, minus)  # (n, 1, side, side)
+    x = add("Where", lit, plus, minus)
     for i, block in enumerate(model.blocks):
         x = add("Conv", x, constant(f"block_{i}.weights", _signs(block.weights)))  # (n, channels, side', side')
+        if block.pool > 1:
+            window = [block.pool, block.pool]
+            x = add("MaxPool", x, kernel_shape=window, strides=window)  # leaves out what does not fill a window
         reached = add("GreaterOrEqual", x, constant(f"block_{i}.thresholds", _per_channel(block.thresholds)))
         on = _on(block)
         x = add("Where", reached, constant(f"block_{i}.on", on), constant(f"block_{i}.off", -on))

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from bnnlib import params_faults
 from bnnlib.errors import BnnError
+from bnnlib.topology import Blocks, Section, Topology
+from bnnlib.topology import InputThresholds as AnyThresholds
 
 Variant = Literal["full", "binary"]
 Bits = Literal[1, 2, 4, 8, 16, 32]
@@ -20,10 +22,8 @@ BITS: tuple[int, ...] = get_args(Bits)
 FULL_BITS: Bits = 16
 Surrogate = Literal["ste", "approx", "swish", "annealed"]
 DataName = Literal["mnist", "fashion_mnist", "kmnist"]
-Profile = Literal["default", "record"]
 Rotation = Annotated[float, Field(ge=0, le=180)]  # degrees each way
 Zoom = Annotated[float, Field(ge=1, le=2)]
-Pixel = Annotated[int, Field(ge=1, le=255)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -31,18 +31,14 @@ class ParamsError(BnnError):
     """params.yaml cannot be used; the message lists every fault."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Runtime(_Section):
+class Runtime(Section):
     """Where and how the arithmetic runs. The thread count is fixed because it can change the last bits of results."""
 
     device: Literal["cpu", "cuda"]
     threads: Annotated[int, Field(ge=1, le=256)]
 
 
-class Data(_Section):
+class Data(Section):
     """Which data set, and how it is split. ``limit``: only the first images of each file, for quick trials.
 
     ``split_seed`` is apart from the seed of the trainings, so that several of these share one division.
@@ -61,26 +57,52 @@ def _no_bool(value: object) -> object:
     return value
 
 
-class Model(_Section):
-    """``bits``: width of weights and activations of the network that `train_binary` trains."""
+class Model(Section):
+    """``bits``: width of weights and activations of the network that `train_binary` trains.
+
+    ``topology``: the name of that of both networks, one of the section `topologies`.
+    """
 
     bits: Annotated[Bits, BeforeValidator(_no_bool)]
+    topology: str
 
 
-class Train(_Section):
-    """What both trainings share.
+InputThresholds = Annotated[AnyThresholds, Field(min_length=1)]
 
-    ``norm_images``: so many training images, the first, re-estimate batch norm after each epoch
+
+class Input(Section):
+    """The input thresholds of a 1-bit network for each data set, see `Topology`."""
+
+    mnist: InputThresholds
+    fashion_mnist: InputThresholds
+    kmnist: InputThresholds
+
+
+# As DVC, MLflow and the options of a sweep can spell it.
+TopologyName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+
+
+class NamedTopology(Section):
+    """A topology as params.yaml has it: its input depends on the data set."""
+
+    input: Input
+    blocks: Blocks
+
+
+class Train(Section):
+    """What all trainings share.
+
+    ``norm_images``: the first N training images re-estimate batch norm after each epoch
     (`training.reestimate_norms`); None: it keeps the averages of the training.
     """
 
-    epochs: Annotated[int, Field(ge=1, le=10_000)]
     norm_images: Annotated[int, Field(ge=100, le=60_000)] | None
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """How a network is trained. ``shift`` to ``zoom``: see `batches.Augmentation`."""
 
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     batch_size: Annotated[int, Field(ge=2, le=10_000)]
     weight_decay: Annotated[float, Field(ge=0, le=1)]
@@ -91,18 +113,14 @@ class Recipe(_Section):
     zoom: Zoom
 
 
-class BoundedRecipe(Recipe):
-    """``optimizer``: of the weights; ``muon_rate``: Muon's peak learning rate, where it is chosen.
-
-    ``max_epochs``: bound of train.epochs for networks wider than 1 bit, which need fewer; None for no bound.
-    """
+class WideRecipe(Recipe):
+    """More than 1 bit. ``optimizer``: of the weights; ``muon_rate``: Muon's peak learning rate, where it is chosen."""
 
     optimizer: Literal["adam", "muon"]
     muon_rate: Annotated[float, Field(gt=0, le=1)]
-    max_epochs: Annotated[int, Field(ge=1, le=10_000)] | None
 
 
-class MultibitRecipe(BoundedRecipe):
+class MultibitRecipe(WideRecipe):
     """``learned_step``: see `Quantization`."""
 
     learned_step: bool
@@ -136,61 +154,43 @@ class BinaryRecipe(Recipe):
         return value
 
 
-class Record(_Section):
-    """The profile `record`: what takes the place of train.epochs, binary.rotation and binary.zoom at 1 bit."""
-
-    epochs: Annotated[int, Field(ge=1, le=10_000)]
-    rotation: Rotation
-    zoom: Zoom
-
-
-class InputThreshold(_Section):
-    """The smallest pixel that a 1-bit network takes for +1, for each data set."""
-
-    mnist: Pixel
-    fashion_mnist: Pixel
-    kmnist: Pixel
-
-
-class Quantization(_Section):
+class Quantization(Section):
     """How a network is quantized: its bit width, and what training may choose.
 
-    ``input_threshold``: the smallest pixel that is +1 in the input, at 1 bit.
     ``surrogate``: gradient of the sign of activations, at 1 bit. ``channel_scale``: each channel is scaled by the
     magnitude of its latent weights, at 1 bit. ``learned_step``: LSQ instead of DoReFa, at 2 to 8 bits.
     ``real_share``: share of the training in which the weights are not quantized yet, at 1 bit: two-stage training.
     """
 
     bits: Bits
-    input_threshold: Pixel = 64
     surrogate: Surrogate = "ste"
     channel_scale: bool = False
     learned_step: bool = False
     real_share: float = 0.0
 
 
-class BopRecipe(_Section):
+class BopRecipe(Section):
     """Bop's peak adaptivity rate and threshold, see `optimizers.Bop`."""
 
     rate: float
     threshold: float
 
 
-class Threshold(_Section):
+class Threshold(Section):
     """Bounds on the test set: macro-F1 at least, loss at most."""
 
     macro_f1: Annotated[float, Field(ge=0, le=1)]
     loss: Annotated[float, Field(gt=0, le=100)]
 
 
-class Thresholds(_Section):
+class Thresholds(Section):
     """What `bnn check` demands of each variant."""
 
     full: Threshold
     binary: Threshold
 
 
-class DataThresholds(_Section):
+class DataThresholds(Section):
     """The thresholds of each data set, None for a set without any."""
 
     mnist: Thresholds | None
@@ -198,14 +198,15 @@ class DataThresholds(_Section):
     kmnist: Thresholds | None
 
 
-class Training(_Section):
+class Training(Section):
     """All that decides one training."""
 
     variant: Variant
+    topology: Topology
     quantization: Quantization
     seed: int
     runtime: Runtime
-    train: Train
+    norm_images: int | None  # see `Train`
     recipe: Recipe
     latent_clip: float | None
     muon_rate: float | None  # None: Muon has no part
@@ -217,53 +218,58 @@ class Training(_Section):
         return self.quantization.bits
 
 
-class Params(_Section):
+class Params(Section):
     """The whole of params.yaml."""
 
     seed: Seed
-    profile: Profile
     runtime: Runtime
     data: Data
-    model: Model
-    input_threshold: InputThreshold
+    topologies: Annotated[dict[TopologyName, NamedTopology], Field(min_length=1)]
+    model: Model  # after topologies, one of which it names
     train: Train
-    full: BoundedRecipe
+    full: WideRecipe
     binary: BinaryRecipe
     multibit: MultibitRecipe
-    record: Record
     thresholds: DataThresholds
+
+    @field_validator("model")
+    @classmethod
+    def _topology_is_known(cls, value: Model, info: ValidationInfo) -> Model:
+        known = info.data.get("topologies", {value.topology: None})  # none where they are wrong themselves
+        if value.topology not in known:
+            names = ", ".join(known)
+            raise PydanticCustomError(
+                "topology",
+                "{found} is not allowed; allowed: {names} (the section topologies)",
+                {"inside": ".topology", "found": repr(value.topology), "names": names},
+            )
+        return value
+
+    def topology(self, bits: int) -> Topology:
+        """The topology that the model names; at 1 bit with the input thresholds of the data set."""
+        named = self.topologies[self.model.topology]
+        return Topology(input=getattr(named.input, self.data.name) if bits == 1 else (), blocks=named.blocks)
 
     def training(self, variant: Variant) -> Training:
         """The parameters of one variant: `full` is always 16 bits wide, `binary` is model.bits wide."""
         if variant == "full":
-            return self._wide(variant, Quantization(bits=FULL_BITS), self.full)
+            return self._training(variant, Quantization(bits=FULL_BITS), self.full, muon_rate=_muon_rate(self.full))
         if self.model.bits == 1:
             return self._binary()
-        return self._wide(variant, self._multibit_quantization(), self.multibit)
-
-    def _wide(self, variant: Variant, quantization: Quantization, recipe: BoundedRecipe) -> Training:
-        """More than 1 bit."""
-        epochs = self.train.epochs if recipe.max_epochs is None else min(self.train.epochs, recipe.max_epochs)
-        return self._training(variant, quantization, recipe, epochs, muon_rate=_muon_rate(recipe))
+        return self._training(
+            variant, self._multibit_quantization(), self.multibit, muon_rate=_muon_rate(self.multibit)
+        )
 
     def _binary(self) -> Training:
-        recipe, epochs = self.binary, self.train.epochs
-        if self.profile == "record":
-            recipe = recipe.model_copy(update={"rotation": self.record.rotation, "zoom": self.record.zoom})
-            epochs = self.record.epochs
+        recipe = self.binary
         quantization = Quantization(
-            bits=1,
-            input_threshold=getattr(self.input_threshold, self.data.name),
-            surrogate=recipe.surrogate,
-            channel_scale=recipe.channel_scale,
-            real_share=recipe.real_share,
+            bits=1, surrogate=recipe.surrogate, channel_scale=recipe.channel_scale, real_share=recipe.real_share
         )
         if recipe.optimizer == "bop":
             bop = BopRecipe(rate=recipe.bop_rate, threshold=recipe.bop_threshold)
-            return self._training("binary", quantization, recipe, epochs, bop=bop)
-        muon_rate = _muon_rate(recipe)
+            return self._training("binary", quantization, recipe, bop=bop)
         return self._training(
-            "binary", quantization, recipe, epochs, latent_clip=recipe.latent_clip, muon_rate=muon_rate
+            "binary", quantization, recipe, latent_clip=recipe.latent_clip, muon_rate=_muon_rate(recipe)
         )
 
     def _training(
@@ -271,7 +277,6 @@ class Params(_Section):
         variant: Variant,
         quantization: Quantization,
         recipe: Recipe,
-        epochs: int,
         *,
         latent_clip: float | None = None,
         muon_rate: float | None = None,
@@ -279,10 +284,11 @@ class Params(_Section):
     ) -> Training:
         return Training(
             variant=variant,
+            topology=self.topology(quantization.bits),
             quantization=quantization,
             seed=self.seed,
             runtime=self.runtime,
-            train=self.train.model_copy(update={"epochs": epochs}),
+            norm_images=self.train.norm_images,
             recipe=recipe,
             latent_clip=latent_clip,
             muon_rate=muon_rate,
@@ -294,7 +300,7 @@ class Params(_Section):
         return Quantization(bits=bits, learned_step=self.multibit.learned_step and bits < FULL_BITS)
 
 
-def _muon_rate(recipe: BoundedRecipe | BinaryRecipe) -> float | None:
+def _muon_rate(recipe: WideRecipe | BinaryRecipe) -> float | None:
     return recipe.muon_rate if recipe.optimizer == "muon" else None
 
 

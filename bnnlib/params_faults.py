@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 Schema = type[BaseModel]
 
@@ -16,46 +16,74 @@ def lines(error: ValidationError, schema: Schema) -> list[str]:
     return [_fault(dict(detail), schema) for detail in error.errors()]
 
 
+class _Field(NamedTuple):
+    """What is allowed at a place: a type without null and its bounds, and whether null is allowed too."""
+
+    kind: Any
+    bounds: list[Any]
+    optional: bool = False
+
+
 def _fault(detail: dict[str, Any], schema: Schema) -> str:
     """One line for one of pydantic's errors: the parameter, the value received, the values allowed, a guess."""
-    path = _path(detail["loc"], schema)
-    name = ".".join(path) or "the file"
-    section = _section(path[:-1], schema)
+    name, holder, field = _find(detail["loc"], schema)
+    value, message = detail["input"], detail["msg"]
     if detail["type"] == "extra_forbidden":
-        return f"{name}: unknown parameter{_guess(path[-1], list(section.model_fields))}"
+        return f"{name}: unknown parameter{_guess(str(detail['loc'][-1]), list(holder.kind.model_fields))}"
     if detail["type"] == "combination":
-        return f"{name}: {detail['input']!r} is not allowed here: {detail['msg']}"
-    field = section.model_fields.get(path[-1]) if path else None
-    allowed = _allowed(field) if field is not None else "a mapping of sections"
+        return f"{name}: {value!r} is not allowed here: {message}"
+    if detail["type"] == "topology":
+        return f"{name}{detail.get('ctx', {}).get('inside', '')}: {message}"
     if detail["type"] == "missing":
-        return f"{name}: missing; allowed: {allowed}"
-    return f"{name}: {detail['input']!r} is not allowed; allowed: {allowed}{_hint(detail['input'], field)}"
+        return f"{name}: missing; allowed: {_allowed(field)}"
+    allowed = _allowed(field) if detail["loc"] else "a mapping of sections"
+    return f"{name}: {value!r} is not allowed; allowed: {allowed}{_hint(value, field)}"
 
 
-def _path(place: tuple[str | int, ...], schema: Schema) -> list[str]:
-    """The parameter's name, step by step; behind a field of two types pydantic adds the type, which is left out."""
-    path: list[str] = []
-    section: Schema | None = schema
-    for step in map(str, place):
-        if section is None:
+def _find(place: tuple[str | int, ...], schema: Schema) -> tuple[str, _Field, _Field]:
+    """The name of a place, as section.parameter or list[number], what holds it, and what is allowed there."""
+    steps: list[str] = []
+    holder = field = _Field(schema, [])
+    for step in place:
+        if step == "[key]":  # pydantic's word for the name before it
+            return f"the name {place[len(steps) - 1]} in {_joined(steps[:-1])}", holder, _Field(str, [])
+        inside = _inside(field, step)
+        if inside is None:
             break
-        path.append(step)
-        field = section.model_fields.get(step)
-        section = _inner(field.annotation) if field is not None else None
-    return path
+        holder, field = field, inside
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+    return _joined(steps) or "the file", holder, field
 
 
-def _inner(annotation: Any) -> Schema | None:
-    """The section that a field holds, also where null may stand for it."""
-    choices = get_args(annotation) or (annotation,)
-    return next((choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel)), None)
+def _joined(steps: Sequence[str]) -> str:
+    return "".join(steps).removeprefix(".")
 
 
-def _section(path: list[str], schema: Schema) -> Schema:
-    section = schema
-    for step in path:
-        section = cast("Schema", _inner(section.model_fields[step].annotation))  # faults stand inside sections
-    return section
+def _inside(field: _Field, step: str | int) -> _Field | None:
+    """What is allowed one step inside: a parameter of a section, known or not, or an item of a list or a mapping."""
+    if _is_section(field.kind):
+        known = field.kind.model_fields.get(step)
+        return _Field(None, []) if known is None else _plain(known.annotation, known.metadata)
+    if get_origin(field.kind) is dict:
+        return _plain(get_args(field.kind)[1], [])
+    if get_origin(field.kind) is tuple:
+        return _plain(get_args(field.kind)[0], [])
+    return None
+
+
+def _plain(annotation: Any, bounds: Sequence[Any]) -> _Field:
+    """A type without null, and without the wrapping that its bounds come in."""
+    choices = [choice for choice in get_args(annotation) if choice is not type(None)]
+    if type(None) in get_args(annotation):
+        return _plain(choices[0], bounds)._replace(optional=True)
+    if get_origin(annotation) is Annotated:
+        kind, *info = get_args(annotation)
+        return _plain(kind, [*bounds, *(bound for each in info for bound in getattr(each, "metadata", []))])
+    return _Field(annotation, list(bounds))
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _guess(word: str, known: list[str]) -> str:
@@ -63,36 +91,45 @@ def _guess(word: str, known: list[str]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}"
 
 
-def _allowed(field: FieldInfo) -> str:
-    """The values that a field takes, in words."""
-    annotation = field.annotation
-    metadata = field.metadata
-    optional = ""
-    if type(None) in get_args(annotation):
-        annotation = next(choice for choice in get_args(annotation) if choice is not type(None))
-        optional = ", or null"
-        if get_origin(annotation) is Annotated:
-            annotation, info = get_args(annotation)
-            metadata = info.metadata
-    if get_origin(annotation) is Literal:
-        return ", ".join(map(str, get_args(annotation))) + optional
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return f"a section with {', '.join(annotation.model_fields)}{optional}"
-    if annotation is bool:
-        return f"true or false{optional}"
-    kind = "a whole number" if annotation is int else "a number"
-    return f"{kind} {_range(metadata)}{optional}"
+def _allowed(field: _Field) -> str:
+    """The values that are allowed there, in words."""
+    optional = ", or null" if field.optional else ""
+    return f"{_kind(field)}{optional}"
 
 
-def _range(metadata: list[Any]) -> str:
+def _kind(field: _Field) -> str:
+    origin = get_origin(field.kind)
+    if origin is Literal:
+        return ", ".join(map(str, get_args(field.kind)))
+    if _is_section(field.kind):
+        return f"a section with {', '.join(field.kind.model_fields)}"
+    if origin is dict:
+        return f"a section whose names are yours, each {_kind(_inside(field, '') or field)}"
+    if origin is tuple:
+        return f"a list{_length(field.bounds)}, each item {_kind(_inside(field, 0) or field)}"
+    if field.kind is bool:
+        return "true or false"
+    if field.kind is str:
+        return "a name of letters, digits, - and _, a letter first"
+    number = "a whole number" if field.kind is int else "a number"
+    return f"{number} {_range(field.bounds)}"
+
+
+def _length(bounds: list[Any]) -> str:
+    least = next((bound.min_length for bound in bounds if hasattr(bound, "min_length")), 0)
+    most = next((bound.max_length for bound in bounds if hasattr(bound, "max_length")), None)
+    return "" if most is None else f" of {least} to {most}"
+
+
+def _range(bounds: list[Any]) -> str:
     words = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
-    bounds = [(word, getattr(bound, key)) for bound in metadata for key, word in words.items() if hasattr(bound, key)]
-    return " ".join(f"{word} {bound}" for word, bound in bounds)
+    found = [(word, getattr(bound, key)) for bound in bounds for key, word in words.items() if hasattr(bound, key)]
+    return " ".join(f"{word} {bound}" for word, bound in found)
 
 
-def _hint(value: object, field: FieldInfo | None) -> str:
+def _hint(value: object, field: _Field) -> str:
     """A word more where a number was read as text."""
-    if not isinstance(value, str) or field is None or get_origin(field.annotation) is Literal:
+    if not isinstance(value, str) or field.kind not in (int, float):
         return ""
     try:
         float(value)

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -39,6 +40,9 @@ BATCH_MARKERS = {1: "s", 64: "^", 256: "D", 1024: "o"}
 ONE_BIT = ("reference", "fast")  # the benchmark's contestants that run the 1-bit network
 DPI = 110
 KERNELS = 5  # of each network, drawn one by one
+TILE = 0.6  # inches that a plane of a kernel takes, where there are several
+WIDEST = 6.0  # inches of all planes: more than ten are smaller
+TILE_GAP = 0.15  # between two of them, in tiles
 
 
 def style() -> AbstractContextManager[None]:
@@ -126,16 +130,24 @@ def confusion(matrix: NDArray[np.int64], title: str, names: Sequence[str]) -> Fi
 
 
 def kernel(weights: NDArray[np.float32]) -> Figure:
-    """One kernel, (height, width): 0 is grey, its largest magnitude black (negative) or white (positive)."""
+    """One kernel, (side, planes * side): 0 is grey, its largest magnitude black (negative) or white (positive).
+
+    Its planes are framed tiles, side by side.
+    """
     limit = max(float(np.abs(weights).max()), float(np.finfo(np.float32).tiny))
+    side, width = weights.shape
+    step = side * (1 + TILE_GAP)  # from tile to tile
+    planes = width // side
     with style():
-        figure = Figure(figsize=(1.2, 1.2))
+        figure = Figure(figsize=(1.2, 1.2) if planes == 1 else (min(TILE * planes, WIDEST), TILE))
         axes: Axes = figure.add_subplot()
-        axes.imshow(weights, cmap="gray", vmin=-limit, vmax=limit, interpolation="nearest")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.grid(visible=False)
-        axes.spines[["top", "right"]].set_visible(True)
+        axes.set_axis_off()
+        for number, tile in enumerate(np.split(weights, planes, axis=1)):
+            left = number * step
+            place = (left, left + side, side, 0)
+            axes.imshow(tile, cmap="gray", vmin=-limit, vmax=limit, interpolation="nearest", extent=place)
+            axes.add_patch(Rectangle((left, 0), side, side, fill=False, linewidth=0.8, clip_on=False))
+        axes.set(xlim=(0, planes * step - side * TILE_GAP), ylim=(side, 0))
     return figure
 
 

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from bnnlib import plots
 from bnnlib.evidence import Point
+from bnnlib.sweep_tables import BASELINE_COMMIT
 
 # How a point is drawn, by what it stands for: marker, size, colour, filled. The study's own are in colour.
 KINDS: dict[str, tuple[str, int, str, bool]] = {
     "binary": ("o", 8, plots.COLOURS["binary"], True),
     "full": ("o", 8, plots.COLOURS["full"], True),
     "seeds": ("D", 5, "#009E73", False),
+    "baseline": ("v", 6, "#CC79A7", True),
     "throughout": ("s", 8, "black", True),
     "wider input": ("^", 8, "black", False),
     "full precision": ("x", 8, "black", False),
@@ -30,11 +32,12 @@ LEGEND = {
     "binary": "this study: the binary network",
     "full": "this study: the full network",
     "seeds": "this study: seeds, mean ± standard deviation",
+    "baseline": f"baseline topology: seeds, measured at {BASELINE_COMMIT}",
     "throughout": "published: 1 bit, also the input",
     "wider input": "published: 1 bit, wider input",
     "full precision": "published: full precision",
 }
-OWN = {"binary", "full", "seeds"}
+OWN = {"binary", "full", "seeds", "baseline"}
 SCORES = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998]
 SHARES = [part * 10.0**power for power in range(-6, 0) for part in (1, 2, 5)] + [1.0]
 MOST = 0.9999  # no logit shows 1: better scores are drawn here, one error in 10,000
@@ -71,7 +74,7 @@ def frontier(points: Sequence[Point]) -> Figure:
         axes = figure.add_subplot()
         for point in points:
             _point(axes, point)
-        _name(axes, points, scale)
+        _name(axes, points, scale, (left, right))
         axes.set(xscale="log", yscale="logit", xlim=(left, right), ylim=(bottom, top))
         ticks = [tick for tick in SCORES if bottom <= tick <= top]
         axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -130,12 +133,15 @@ def _point(axes: Axes, point: Point) -> None:
     axes.errorbar(point.weight_bytes, _shown(point.score), yerr=reach, capsize=3, **_marker(point.kind))
 
 
-def _name(axes: Axes, points: Sequence[Point], scale: tuple[float, float]) -> None:
-    """Write each name beside its point, where it touches no other point and no name written before, if there is room.
+def _name(axes: Axes, points: Sequence[Point], scale: tuple[float, float], limits: tuple[float, float]) -> None:
+    """Write each name beside its point, where it touches no other point, no name and no edge, if there is room.
 
-    ``scale``: points of 1/72 inch for a factor of ten in bytes, and for a unit of the logit.
+    ``scale``: points of 1/72 inch for a factor of ten in bytes, and for a unit of the logit. ``limits``: least and most
+    bytes that the axes show.
     """
-    taken = [_box(point, (-4, 4), (-4, 4), scale) for point in points]
+    left, right = (math.log10(limit) * scale[0] for limit in limits)
+    edges = [Box(-math.inf, left, -math.inf, math.inf), Box(right, math.inf, -math.inf, math.inf)]
+    taken = [*edges, *(_box(point, (-4, 4), (-4, 4), scale) for point in points)]
     for point in points:
         if point.name:
             boxes = {place: _box(point, *_reach(point.name, place), scale) for place in PLACES}

@@ -16,9 +16,9 @@ from bnnlib.mnist import CLASSES, SIDE
 from bnnlib.packed import engines, reference
 from bnnlib.packed.model import PackedModel
 
-# From so many images on, the 0.75 s or so that importing Numba and loading its compiled kernels take are less than what
-# the reference engine spends on them, at 1 to 2 ms an image.
-MANY = 512
+# For this many images the reference engine, at about 0.4 ms an image, takes as long as Numba does to be imported and to
+# load its compiled kernels, 0.75 s or so.
+MANY = 2048
 
 
 class PredictError(BnnError):

@@ -38,9 +38,9 @@ class ReadmeError(BnnError):
 
 
 def page(text: str, reports: Path, name: str, data: DataName) -> str:
-    """The page as it should be: all parts written anew from the reports on a data set."""
+    """The page as it should be: all parts written again from the reports on a data set."""
     parts = (
-        (generate(reports), RESULTS),
+        (generate(reports, data), RESULTS),
         (evidence(reports, data), EVIDENCE),
         (speed(reports), SPEED),
         (training(reports), TRAINING),
@@ -63,14 +63,14 @@ def updated(text: str, generated: str, name: str, markers: Markers = RESULTS) ->
     return f"{head}{markers.begin}\n\n{generated}\n{markers.end}{tail}"
 
 
-def generate(reports: Path) -> str:
+def generate(reports: Path, data: DataName) -> str:
     """The results as Markdown: tables, curves, confusion matrices, kernels. Links are relative to reports/'s parent."""
     metrics = files.read_json(reports / "metrics.json")
     sizes = files.read_json(reports / "sizes.json")
     agreement = files.read_json(reports / "agreement.json")
     remedy = "`dvc repro evaluate agreement` writes them"
     with _complete(f"{reports}: metrics.json, sizes.json or agreement.json", remedy):
-        return _page(reports, metrics, sizes, agreement)
+        return _page(reports, metrics, sizes, agreement, data)
 
 
 def evidence(reports: Path, data: DataName) -> str:
@@ -117,11 +117,18 @@ def _recorded(reports: Path, name: str, command: str, write: Callable[[Mapping[s
         return write(record)
 
 
-def _page(reports: Path, metrics: dict[str, Any], sizes: dict[str, Any], agreement: dict[str, Any]) -> str:
+def _page(
+    reports: Path,
+    metrics: dict[str, Any],
+    sizes: dict[str, Any],
+    agreement: dict[str, Any],
+    data: DataName,
+) -> str:
     folder = f"{reports.name}/{FIGURES}"
     return "\n".join(
         [
             *_results(metrics, sizes),
+            *readme_evidence.means(reports, metrics, data),
             "",
             *_agreement(agreement),
             "",
@@ -191,6 +198,7 @@ def _kernels(reports: Path, variants: list[str]) -> list[str]:
         f"| --- | {' | '.join(':---:' for _ in columns)} |",
     ]
     for variant, paths in rows.items():
-        cells = (f"![{path.stem}]({reports.name}/{FIGURES}/{path.name})" for path in paths)
+        cells = [f"![{path.stem}]({reports.name}/{FIGURES}/{path.name})" for path in paths]
+        cells += [""] * (len(columns) - len(cells))  # a network with fewer kernels in its first layer
         lines.append(f"| {variant} | {' | '.join(cells)} |")
     return lines

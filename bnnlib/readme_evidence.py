@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bnnlib import evidence, mistakes, mnist, sweep_tables
+from bnnlib import evidence, mistakes, mnist
 from bnnlib.evidence import Width
 from bnnlib.params import DataName
-from bnnlib.sweep import NONE, Run, Spread
+from bnnlib.sweep import NONE, Spread
+from bnnlib.sweep_tables import BASELINE_TABLE
 
 if TYPE_CHECKING:  # slow to import
     import pandas as pd
@@ -23,10 +24,7 @@ def markdown(reports: Path, metrics: Mapping[str, Any], predictions: pd.DataFram
     """All of it; ``metrics`` and ``predictions`` are of reports/, links relative to its parent."""
     figures = f"{reports.name}/figures"
     sections = (
-        (
-            "Other seeds, other widths",
-            _seeds(f"{reports.name}/sweep.csv", evidence.widths(sweep_tables.rows(reports / "sweep.csv", Run))),
-        ),
+        ("Other seeds, other widths", _seeds(reports.name, evidence.swept(reports))),
         ("Beside published networks" if data == "mnist" else "Score and size", _frontier(figures, data)),
         ("Signs that flip", _flips(figures, metrics["binary"]["bits"])),
         ("What is still wrong", _mistakes(figures, predictions, mnist.CLASS_NAMES[data])),
@@ -34,32 +32,75 @@ def markdown(reports: Path, metrics: Mapping[str, Any], predictions: pd.DataFram
     return "\n".join(line for title, lines in sections for line in (f"### {title}", "", *lines, ""))
 
 
-def _seeds(table: str, widths: Sequence[Width]) -> list[str]:
-    """A row for each data set, bit width, surrogate and profile of the sweep; without rows, how to get some."""
-    if not widths:
-        return [
-            "Not measured yet: the commands of the frozen stage `sweep` in [dvc.yaml](dvc.yaml) fill "
-            f"[{table}]({table}), and `dvc repro` then shows it here."
-        ]
-    lines = [
-        "Networks trained anew on one thread each, the division into training and validation images kept: mean ± "
-        "standard deviation over the seeds (n - 1 in its denominator), and the plain value where there is one "
-        "seed. Scores are on the test images but for the validation column. The profile `record` is a longer "
-        f"training than `default` ([params.yaml](params.yaml) says how it differs). From [{table}]({table}).",
-        "",
-        "| data set | bits | surrogate | profile | seeds | macro-F1 | loss | accuracy "
-        "| validation macro-F1 | weight bytes |",
-        "| --- | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+def means(reports: Path, metrics: Mapping[str, Any], data: DataName) -> list[str]:
+    """More rows for the table of results: groups of several seeds, as wide as a published network; what they are."""
+    bits = {result["bits"] for result in metrics.values()}
+    found = [width for width in evidence.swept(reports) if width.summary.n > 1]
+    found = [each for each in found if each.summary.group.dataset == data and each.summary.group.bits in bits]
+    if not found:
+        return []
+    surrogates = {width.summary.group.surrogate for width in found} - {NONE}
+    found.sort(key=lambda width: (width.commit is not None, -width.summary.group.bits))  # the widest first, as there
+    note = "Rows with seeds are means ± standard deviations of networks that differ by the seed alone."
+    rows = (_mean(width, len(surrogates) > 1) for width in found)
+    return [*rows, "", f"{note}{_origin(reports.name, found)}"]
+
+
+def _origin(folder: str, widths: Sequence[Width]) -> str:
+    """Where the rows with a commit come from, if there are any."""
+    if not any(width.commit for width in widths):
+        return ""
+    table = f"{folder}/{BASELINE_TABLE}"
+    return (
+        " Rows with a commit are what it measured with the topology that the study started from, and its own recipe "
+        f"([{table}]({table}))."
+    )
+
+
+def _mean(width: Width, several_surrogates: bool) -> str:
+    summary, group = width.summary, width.summary.group
+    names = [group.topology]
+    if several_surrogates and group.surrogate != NONE:
+        names.append(group.surrogate)
+    names.append(f"{summary.n} seeds")
+    if width.commit:
+        names.append(f"`{width.commit}`")
+    scores = (_spread(summary.scores[name]) for name in ("macro_f1", "loss", "accuracy"))
+    return f"| {', '.join(names)} | {group.bits} | | {' | '.join(scores)} | {width.weight_bytes:,} | |"
+
+
+def _seeds(folder: str, widths: Sequence[Width]) -> list[str]:
+    """A row for each data set, topology, bit width and surrogate of the sweeps, and how to measure what is missing."""
+    table = f"{folder}/sweep.csv"
+    missing = [
+        "Not measured yet: the commands of the frozen stage `sweep` in [dvc.yaml](dvc.yaml) fill "
+        f"[{table}]({table}), and `dvc repro` then shows it here."
     ]
-    for summary, weight_bytes in widths:
-        scores = (_spread(summary.scores[name]) for name in SWEPT)
-        group = summary.group
-        names = ("" if name == NONE else name for name in (group.surrogate, group.profile))
-        lines.append(
-            f"| {TITLES[group.dataset]} | {group.bits} | {' | '.join(names)} | {summary.n} "
-            f"| {' | '.join(scores)} | {weight_bytes:,} |"
-        )
-    return lines
+    if not widths:
+        return missing
+    lines = [
+        *([*missing, ""] if all(width.commit for width in widths) else []),
+        "Networks trained again on one thread each, with the same division into training and validation images: mean ± "
+        "standard deviation over the seeds (n - 1 in its denominator), and the plain value where there is one seed. "
+        "Scores are on the test images, except in the validation column. "
+        f"From [{table}]({table}).{_origin(folder, widths)}",
+        "",
+        "| data set | topology | bits | surrogate | seeds | macro-F1 | loss | accuracy "
+        "| validation macro-F1 | weight bytes | measured at |",
+        "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    return [*lines, *map(_row, widths)]
+
+
+def _row(width: Width) -> str:
+    summary, group = width.summary, width.summary.group
+    surrogate = "" if group.surrogate == NONE else group.surrogate
+    scores = (_spread(summary.scores[name]) for name in SWEPT)
+    commit = f"`{width.commit}`" if width.commit else ""
+    return (
+        f"| {TITLES[group.dataset]} | {group.topology} | {group.bits} | {surrogate} | {summary.n} "
+        f"| {' | '.join(scores)} | {width.weight_bytes:,} | {commit} |"
+    )
 
 
 def _spread(spread: Spread) -> str:

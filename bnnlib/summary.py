@@ -1,4 +1,4 @@
-"""What a network costs, layer by layer: weights, multiply-adds and bytes, all read off the layers themselves.
+"""What a network costs, layer by layer: weights, multiply-adds and bytes, by arithmetic from its topology.
 
 The columns follow larq's `summary`. As there, a multiply-add has the precision of its wider input, and only those of
 convolutions count: batch norm is a comparison in the 1-bit network, and one product and sum per value in the others.
@@ -6,16 +6,12 @@ convolutions count: batch norm is a comparison in the 1-bit network, and one pro
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-
-from bnnlib import mnist, models
+from bnnlib import topology
 from bnnlib.layers import NORM_STATE
-from bnnlib.models import ConvNet, Published
+from bnnlib.models import Published
 
 FLOAT_BYTES = 4
 HALF_BYTES = 2
@@ -24,7 +20,7 @@ HEADINGS = ("layer", "input bits", "output", "1-bit weights", "other weights", "
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution with its batch norm. ``output``: (channels, height, width).
+    """One convolution with its pooling and batch norm. ``output``: (channels, height, width), after pooling.
 
     ``other_weights``: batch norm's four values per channel, and the kernel's where it is wider than one bit.
     ``memory_bytes``: the kernel at its bit width, batch norm in the type it is published in.
@@ -68,9 +64,7 @@ class Summary:
 
 def summarize(model: str, published: Published, packed_file: bytes | None) -> Summary:
     """Sum up a published network under a name. ``packed_file``: its packed form, None for one wider than one bit."""
-    network = models.restore(published, compiled=False)
-    shapes = _output_shapes(network)
-    layers = tuple(_layer(name, published, shapes[name]) for name in shapes)
+    layers = tuple(_layer(sizes, published) for sizes in published.topology.layers(published.bits))
     binary, other = sum(layer.binary_weights for layer in layers), sum(layer.other_weights for layer in layers)
     binary_macs, other_macs = sum(layer.binary_macs for layer in layers), sum(layer.other_macs for layer in layers)
     memory = sum(layer.memory_bytes for layer in layers)
@@ -79,7 +73,7 @@ def summarize(model: str, published: Published, packed_file: bytes | None) -> Su
         model=model,
         bits=published.bits,
         layers=layers,
-        weights=models.weight_count(network),
+        weights=published.topology.weights(published.bits),
         binary_weights=binary,
         other_weights=other,
         macs=binary_macs + other_macs,
@@ -115,41 +109,20 @@ def table(summary: Summary) -> str:
     return "\n".join([f"{summary.model}: {width_in_bits}", "", *aligned([HEADINGS, *rows]), "", *lines])
 
 
-def _output_shapes(network: ConvNet) -> dict[str, tuple[int, int, int]]:
-    """Shape (channels, height, width) that each convolution gives for one image, first layer to last."""
-    shapes: dict[str, tuple[int, int, int]] = {}
-
-    def watch(name: str, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def note(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            _, height, width, channels = output.shape
-            shapes[name] = (channels, height, width)
-
-        return layer.register_forward_hook(note)
-
-    handles = [watch(name, layer) for name, layer in network.named_layers()]
-    with torch.inference_mode():
-        network(torch.zeros(1, mnist.SIDE, mnist.SIDE, dtype=torch.uint8))
-    for handle in handles:
-        handle.remove()
-    return shapes
-
-
-def _layer(name: str, published: Published, output: tuple[int, int, int]) -> Layer:
+def _layer(sizes: topology.Layer, published: Published) -> Layer:
     bits = published.bits
-    kernels = published.tensors[f"{name}.weight"].numel()
-    norms = [published.tensors[f"{name}.norm.{part}"] for part in NORM_STATE]
+    norms = [published.tensors[f"{sizes.name}.norm.{part}"] for part in NORM_STATE]
     norm_values = sum(norm.numel() for norm in norms)
-    macs = kernels * math.prod(output[1:])  # every weight meets every output pixel once
     binary = bits == 1
     return Layer(
-        name=name,
+        name=sizes.name,
         input_bits=bits,
-        output=output,
-        binary_weights=kernels if binary else 0,
-        other_weights=norm_values + (0 if binary else kernels),
-        binary_macs=macs if binary else 0,
-        other_macs=0 if binary else macs,
-        memory_bytes=math.ceil(kernels * bits / 8) + sum(norm.numel() * norm.element_size() for norm in norms),
+        output=(sizes.out_channels, sizes.out_side, sizes.out_side),
+        binary_weights=sizes.weights if binary else 0,
+        other_weights=norm_values + (0 if binary else sizes.weights),
+        binary_macs=sizes.macs if binary else 0,
+        other_macs=0 if binary else sizes.macs,
+        memory_bytes=-(-sizes.weights * bits // 8) + sum(norm.numel() * norm.element_size() for norm in norms),
     )
 
 

@@ -15,16 +15,16 @@ from bnnlib import fingerprint, params
 from bnnlib.errors import BnnError
 from bnnlib.params import FULL_BITS, Data, Params, ParamsError, Training
 
-# What a grid may vary: the option, and the parameter that it replaces.
+# What a grid may vary: the option, and the parameters that it replaces.
 AXES = {
-    "datasets": "data.name",
-    "bits": "model.bits",
-    "surrogates": "binary.surrogate",
-    "profiles": "profile",
-    "seeds": "seed",
-    "epochs": "train.epochs",
+    "datasets": ("data.name",),
+    "topologies": ("model.topology",),
+    "bits": ("model.bits",),
+    "surrogates": ("binary.surrogate",),
+    "seeds": ("seed",),
+    "epochs": ("full.epochs", "binary.epochs", "multibit.epochs"),
 }
-NONE = "none"  # surrogate and profile of networks wider than 1 bit, on which neither has a say
+NONE = "none"  # surrogate of networks wider than 1 bit, which have none
 SCORES = ("macro_f1", "loss", "accuracy", "validation_macro_f1", "validation_loss")
 THREADS = 1  # of each training, whatever params.yaml says: a sweep fills the cores with processes
 
@@ -40,12 +40,16 @@ class _Row(BaseModel):
 
 
 class Group(NamedTuple):
-    """What runs share that differ by the seed alone."""
+    """What runs share that differ by the seed alone. ``topology``: its name; ``surrogate``: `NONE` above 1 bit."""
 
     dataset: str
+    topology: str
     bits: int
     surrogate: str
-    profile: str
+
+    def __str__(self) -> str:
+        surrogate = "" if self.surrogate == NONE else f", {self.surrogate}"
+        return f"{self.dataset}, {self.topology}, {width(self.bits)}{surrogate}"
 
 
 class Run(_Row):
@@ -56,9 +60,9 @@ class Run(_Row):
     """
 
     dataset: str
+    topology: str
     bits: int
     surrogate: str
-    profile: str
     seed: int
     epoch: int
     macro_f1: float
@@ -71,11 +75,14 @@ class Run(_Row):
 
     def group(self) -> Group:
         """Its group."""
-        return Group(self.dataset, self.bits, self.surrogate, self.profile)
+        return Group(self.dataset, self.topology, self.bits, self.surrogate)
 
     def place(self) -> tuple[Group, int]:
-        """Where the run stands in the table."""
+        """Where the run is in the table."""
         return self.group(), self.seed
+
+    def __str__(self) -> str:
+        return f"{self.group()}, seed {self.seed}"
 
 
 class Moment(_Row):
@@ -94,12 +101,12 @@ class Job:
     """One training of a sweep with all that decides its results: parameters, data and code.
 
     ``manifest``: file name -> SHA-256 of the raw data; ``code``: fingerprint of the modules that compute.
-    ``surrogate`` and ``profile`` are the names in the table for what ``training`` holds, or `NONE`.
+    ``topology`` and ``surrogate`` are the names in the table for what ``training`` holds; `NONE` for no surrogate.
     """
 
     training: Training
+    topology: str
     surrogate: str
-    profile: str
     data: Data
     manifest: Mapping[str, str]
     code: str
@@ -117,9 +124,8 @@ class Job:
         )
 
     def __str__(self) -> str:
-        bits = "1 bit" if self.training.bits == 1 else f"{self.training.bits} bits"
-        names = "".join(f", {name}" for name in (self.surrogate, self.profile) if name != NONE)
-        return f"{self.data.name}, {bits}{names}, seed {self.training.seed}"
+        group = Group(self.data.name, self.topology, self.training.bits, self.surrogate)
+        return f"{group}, seed {self.training.seed}"
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,11 @@ class Summary:
     scores: Mapping[str, Spread]
 
 
+def width(bits: int) -> str:
+    """A bit width in words: "1 bit", "16 bits"."""
+    return f"{bits} bit{'s' if bits > 1 else ''}"
+
+
 def values(text: str) -> list[int | str]:
     """The values of an option such as "0,1,2" or "ste,approx"; whether they are allowed, the schema says."""
     words = [word.strip() for word in text.split(",")]
@@ -155,23 +166,23 @@ def variants(base: Params, axes: Mapping[str, Sequence[object]]) -> list[Params]
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise SweepError("\n".join([f"the sweep's options: {count}", *(f"  {fault}" for fault in faults)]))
     grid = itertools.product(*([(axis, value) for value in given] for axis, given in axes.items()))
-    points = [_replaced(base, dict(point)) for point in grid]
-    if "epochs" in axes and any(point.model.bits == 1 and point.profile == "record" for point in points):
-        raise SweepError("--epochs has no say in the profile record, which trains record.epochs: leave one of them out")
-    return points
+    return [_replaced(base, dict(point)) for point in grid]
 
 
 def job(cfg: Params, manifest: Mapping[str, str], code: str) -> Job:
     """The job of one point: 16 bits by the recipe `full`, the other widths as `train_binary` trains them."""
     training = cfg.training("full" if cfg.model.bits == FULL_BITS else "binary")
     runtime = training.runtime.model_copy(update={"threads": THREADS})
-    surrogate, profile = (training.quantization.surrogate, cfg.profile) if training.bits == 1 else (NONE, NONE)
+    surrogate = training.quantization.surrogate if training.bits == 1 else NONE
     training = training.model_copy(update={"runtime": runtime})
-    return Job(training, surrogate, profile, cfg.data, manifest, code)
+    return Job(training, cfg.model.topology, surrogate, cfg.data, manifest, code)
 
 
 def distinct(jobs: Iterable[Job]) -> list[Job]:
-    """The jobs without repetitions, the first of each: above 1 bit all surrogates and profiles are the same job."""
+    """The jobs without repetitions, the first of each: above 1 bit all surrogates are the same job.
+
+    So are two topologies of the same blocks, which then differ in their input thresholds alone.
+    """
     found: dict[str, Job] = {}
     for job in jobs:
         found.setdefault(job.key, job)
@@ -201,11 +212,11 @@ def _spread(numbers: Sequence[float]) -> Spread:
 
 
 def _faults(base: Params, axis: str, value: object) -> list[str]:
-    """What the schema has against a value of an option, one line each."""
+    """What the schema has against a value of an option: one line, also where it replaces several parameters."""
     try:
         _replaced(base, {axis: value})
     except ParamsError as error:
-        return [f"--{axis}: {line.strip()}" for line in str(error).splitlines()[1:]]
+        return [f"--{axis}: {str(error).splitlines()[1].strip()}"]
     return []
 
 
@@ -213,9 +224,10 @@ def _replaced(base: Params, point: Mapping[str, object]) -> Params:
     """The base with the values of one point of the grid."""
     content: dict[str, Any] = base.model_dump()
     for axis, value in point.items():
-        *path, last = AXES[axis].split(".")
-        section = content
-        for step in path:
-            section = section[step]
-        section[last] = value
+        for name in AXES[axis]:
+            *path, last = name.split(".")
+            section = content
+            for step in path:
+                section = section[step]
+            section[last] = value
     return params.parse(content, "the sweep's options")

@@ -15,26 +15,19 @@ from bnnlib.sources import Source
 from bnnlib.sweep import Job, Moment, Run, SweepError
 from bnnlib.training import Epoch
 
-# All of the project that computes a row, but for the schema of the parameters: their values are in the key.
+# All of the project that computes a row, except the schema of the parameters: their values are in the key.
 CODE = (
     "batches",
-    "binary_blocks",
-    "blocks",
-    "compiled",
-    "convolution",
     "evaluation",
     "layers",
     "metrics",
     "mnist",
     "models",
     "optimizers",
-    "packed/jit",
     "prepared",
-    "products",
     "quantizers",
-    "real_blocks",
     "runtime",
-    "threads",
+    "topology",
     "training",
 )
 # A Dask worker with several threads would run several jobs in one process, and torch has one generator for all.
@@ -97,9 +90,9 @@ def _train(job: Job, splits: Mapping[str, Split]) -> tuple[Run, tuple[Moment, ..
     scores = evaluation.evaluate(model, *evaluation.tensors(splits["test"], device)).scores
     run = Run(
         dataset=job.data.name,
+        topology=job.topology,
         bits=cfg.bits,
         surrogate=job.surrogate,
-        profile=job.profile,
         seed=cfg.seed,
         epoch=best.epoch,
         macro_f1=scores.macro_f1,
@@ -107,7 +100,7 @@ def _train(job: Job, splits: Mapping[str, Split]) -> tuple[Run, tuple[Moment, ..
         accuracy=scores.accuracy,
         validation_macro_f1=best.validation.macro_f1,
         validation_loss=best.validation.loss,
-        weight_bytes=models.weight_bytes(model),
+        weight_bytes=cfg.topology.weight_bytes(cfg.bits),
         key=job.key,
     )
     return run, tuple(_moment(job.key, epoch) for epoch in epochs)

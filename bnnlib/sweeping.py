@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bnnlib import sources, sweep, sweep_engine, sweep_log, sweep_worker, tracking
 from bnnlib.params import Params
-from bnnlib.sweep import Job, SweepError
+from bnnlib.sweep import Job, Run, SweepError
 from bnnlib.sweep_engine import Engine
 from bnnlib.sweep_tables import Tables
 from bnnlib.sweep_worker import Outcome
@@ -65,23 +65,31 @@ def _refuse_strangers(
     tables: Tables, base: Params, axes: Mapping[str, Sequence[object]], data: Path, code: str
 ) -> None:
     """`SweepError` where the table holds a run that these parameters and this code would not give the same key."""
-    strangers = []
-    for run in tables.runs.values():
-        place: dict[str, Sequence[object]] = {"datasets": [run.dataset], "bits": [run.bits], "seeds": [run.seed]}
-        if run.bits == 1:
-            place |= {"surrogates": [run.surrogate], "profiles": [run.profile]}
-        if "epochs" in axes and run.profile != "record":
-            place["epochs"] = axes["epochs"]
-        [cfg] = sweep.variants(base, place)
-        job = _job(cfg, data, code)
-        if job.key != run.key:
-            strangers.append(str(job))
+    strangers = [run for run in tables.runs.values() if run.key != _key_now(run, base, axes, data, code)]
     if strangers:
         raise SweepError(
             f"{tables.path} holds {len(strangers)} of {len(tables.runs)} runs by other parameters, data or code than "
             f"now, among them {strangers[0]}; a table holds one recipe: name another file with --out, or move this one "
             f"and {tables.histories.name} away"
         )
+
+
+def _key_now(run: Run, base: Params, axes: Mapping[str, Sequence[object]], data: Path, code: str) -> str | None:
+    """The key that a run at this place of the table has now; None where its topology is gone."""
+    if run.topology not in base.topologies:
+        return None
+    place: dict[str, Sequence[object]] = {
+        "datasets": [run.dataset],
+        "topologies": [run.topology],
+        "bits": [run.bits],
+        "seeds": [run.seed],
+    }
+    if run.bits == 1:
+        place["surrogates"] = [run.surrogate]
+    if "epochs" in axes:
+        place["epochs"] = axes["epochs"]
+    [cfg] = sweep.variants(base, place)
+    return _job(cfg, data, code).key
 
 
 def _folders(jobs: Sequence[Job], data: Path) -> dict[str, Path]:

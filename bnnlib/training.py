@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
-from bnnlib import batches, evaluation, metrics, models, optimizers, threads
+from bnnlib import batches, evaluation, metrics, models, optimizers
 from bnnlib.metrics import Scores
 from bnnlib.mnist import CLASSES, Split
 from bnnlib.models import ConvNet, NonFiniteError, Published
@@ -60,79 +60,60 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     """
     torch.manual_seed(cfg.seed)
     order = torch.Generator().manual_seed(cfg.seed)
-    device, recipe, epochs = cfg.runtime.device, cfg.recipe, cfg.train.epochs
+    device, recipe, epochs = cfg.runtime.device, cfg.recipe, cfg.recipe.epochs
     images, labels = evaluation.tensors(train, device)
     held_out = evaluation.tensors(validation, device)
-    model = ConvNet(cfg.quantization).to(device)
+    model = ConvNet(cfg.topology, cfg.quantization).to(device)
     steps = batches.count(len(images), recipe.batch_size)
     used = optimizers.build(model, cfg)
     schedules = [optimizers.schedule(optimizer, epochs, steps) for optimizer in used]
     augmentation = batches.Augmentation(recipe.shift, recipe.shift_share, recipe.contrast, recipe.rotation, recipe.zoom)
     for epoch in range(1, epochs + 1):
-        with threads.taken_from_torch() if device == "cpu" and model.trains_by_kernels() else nullcontext():
-            signs_before = _weight_signs(model)
-            model.train()
-            met = _Met.nothing(len(images), steps, device)
-            for step, batch in enumerate(batches.shuffled(images, labels, recipe.batch_size, augmentation, order)):
-                model.progress = (epoch - 1 + step / steps) / epochs
-                met.add(*_step(model, used, batch, cfg.latent_clip), batch[1])
-                learning_rate = float(schedules[0].get_last_lr()[0])
-                for schedule in schedules:
-                    schedule.step()
-            train_scores = met.scores(epoch)
-            if cfg.train.norm_images is not None:
-                reestimate_norms(model, images[: cfg.train.norm_images])
-            published = models.publish(model, epoch)
-            validation_scores = evaluation.evaluate(models.restore(published).to(device), *held_out).scores
+        signs_before = _weight_signs(model)
+        met, learning_rate = [], 0.0
+        model.train()
+        for step, batch in enumerate(batches.shuffled(images, labels, recipe.batch_size, augmentation, order)):
+            model.progress = (epoch - 1 + step / steps) / epochs
+            met.append(_step(model, used, batch, cfg.latent_clip))
+            learning_rate = float(schedules[0].get_last_lr()[0])
+            for schedule in schedules:
+                schedule.step()
+        train_scores = _scores(met, epoch)
+        if cfg.norm_images is not None:
+            reestimate_norms(model, images[: cfg.norm_images])
+        published = models.publish(model, epoch)
         yield Epoch(
             epoch=epoch,
             learning_rate=learning_rate,
             flip_ratio=_flip_ratio(signs_before, _weight_signs(model)) if cfg.bits == 1 else None,
             train=train_scores,
-            validation=validation_scores,
+            validation=evaluation.evaluate(models.restore(published).to(device), *held_out).scores,
             published=published,
         )
 
 
-@dataclass
-class _Met:
-    """What the network made of an epoch's images, as it met them in training: filled step by step.
+class _Met(NamedTuple):
+    """What the network made of a batch. On the device, because reading a number would make the training wait."""
 
-    The tensors stay on the device, for reading them would make it wait, and are made once: thousands of small ones
-    that live for an epoch would lie scattered between the large ones of each step, and the process would grow.
-    """
+    loss: Tensor  # scalar, mean over the batch
+    predictions: Tensor  # (batch,)
+    labels: Tensor  # (batch,)
 
-    losses: Tensor  # (steps,), mean over the batch
-    sizes: list[int]
-    labels: Tensor  # (n,)
-    predictions: Tensor  # (n,)
 
-    @classmethod
-    def nothing(cls, images: int, steps: int, device: str) -> _Met:
-        """Room for an epoch."""
-        classes = torch.zeros(2, images, dtype=torch.int64, device=device)
-        return cls(torch.zeros(steps, device=device), [], classes[0], classes[1])
-
-    def add(self, loss: Tensor, predictions: Tensor, labels: Tensor) -> None:
-        """Note a step."""
-        start = sum(self.sizes)
-        self.losses[len(self.sizes)] = loss
-        self.labels[start : start + len(labels)] = labels
-        self.predictions[start : start + len(labels)] = predictions
-        self.sizes.append(len(labels))
-
-    def scores(self, epoch: int) -> Scores:
-        """Scores over all images of an epoch, each image counted once."""
-        losses = self.losses.double().cpu()
-        faulty = torch.nonzero(~torch.isfinite(losses))
-        if len(faulty):
-            at = int(faulty[0])
-            raise NonFiniteError(
-                f"training loss is {losses[at].item()} at epoch {epoch}, step {at + 1} of {len(losses)}; "
-                "a smaller learning_rate may help"
-            )
-        matrix = metrics.confusion(self.labels.cpu().numpy(), self.predictions.cpu().numpy(), CLASSES)
-        return metrics.scores(matrix, float(losses @ torch.tensor(self.sizes, dtype=torch.float64)))
+def _scores(met: Sequence[_Met], epoch: int) -> Scores:
+    """Scores over all images of an epoch, as the network met them in training, each image counted once."""
+    losses = torch.stack([each.loss for each in met]).double().cpu()
+    bad = torch.nonzero(~torch.isfinite(losses))
+    if len(bad):
+        at = int(bad[0])
+        raise NonFiniteError(
+            f"training loss is {losses[at].item()} at epoch {epoch}, step {at + 1} of {len(losses)}; "
+            "a smaller learning_rate may help"
+        )
+    sizes = torch.tensor([len(each.labels) for each in met], dtype=torch.float64)
+    labels = torch.cat([each.labels for each in met]).cpu().numpy()
+    predictions = torch.cat([each.predictions for each in met]).cpu().numpy()
+    return metrics.scores(metrics.confusion(labels, predictions, CLASSES), float(losses @ sizes))
 
 
 @torch.no_grad()
@@ -147,10 +128,8 @@ def reestimate_norms(model: ConvNet, images: Tensor) -> None:
     update_bn(images.tensor_split(batches.count(len(images), NORM_BATCH)), model)
 
 
-def _step(
-    model: ConvNet, used: Sequence[Optimizer], batch: tuple[Tensor, Tensor], latent_clip: float | None
-) -> tuple[Tensor, Tensor]:
-    """One step of the optimizers; returns the batch's mean loss (scalar) and the predictions (batch,)."""
+def _step(model: ConvNet, used: Sequence[Optimizer], batch: tuple[Tensor, Tensor], latent_clip: float | None) -> _Met:
+    """One step of the optimizers."""
     images, labels = batch
     logits = model(images)
     loss = functional.cross_entropy(logits, labels)
@@ -160,7 +139,7 @@ def _step(
         optimizer.step()
     if latent_clip is not None:
         _clip_latent_weights(model, latent_clip)
-    return loss.detach(), logits.detach().argmax(dim=1)
+    return _Met(loss.detach(), logits.detach().argmax(dim=1), labels)
 
 
 @torch.no_grad()
@@ -170,7 +149,7 @@ def _clip_latent_weights(model: ConvNet, bound: float) -> None:
 
 
 def _weight_signs(model: ConvNet) -> Tensor:
-    """Signs of all weights as one bool tensor (55712,)."""
+    """Signs of all weights as one bool tensor (weights,)."""
     return torch.cat([(layer.weight.detach() >= 0).flatten() for layer in model.layers()])
 
 

@@ -32,7 +32,7 @@ def main(
             files.write_json(out, {})
             print(f"{packed} is empty: only a 1-bit network is packed, so there is nothing to compare")
             return
-        trained = models.restore(weights.read(network), compiled=False)
+        trained = models.restore(weights.read(network))
         fast = engines.fast(model, threads)  # first, for the rest takes a minute
         found = {}
         for name, path in splits.items():

@@ -45,8 +45,8 @@ def main(
             results[variant] = reports.Result(
                 bits=published.bits,
                 epoch=published.epoch,
-                weights=models.weight_count(model),
-                weight_bytes=models.weight_bytes(model),
+                weights=published.topology.weights(published.bits),
+                weight_bytes=published.topology.weight_bytes(published.bits),
                 file_bytes=path.stat().st_size,
                 packed_bytes=None if engine is None else packed.stat().st_size,
                 **{name: _score(outputs, splits[name]) for name, outputs in logits.items()},

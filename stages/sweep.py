@@ -1,4 +1,4 @@
-"""Train a grid of networks; a frozen stage, for it takes hours."""
+"""Train a grid of networks; a frozen stage, because it takes an hour."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ def main(
     data: Path,
     out: Path,
     datasets: Values,
+    topologies: Values,
     bits: Values,
     surrogates: Values,
-    profiles: Values,
     seeds: Values,
     params_yaml: ParamsFile = DEFAULT_PARAMS,
 ) -> None:
     """Train all combinations with the manifests and raw files in the folder DATA; add what the table OUT lacks."""
-    texts = {"datasets": datasets, "bits": bits, "surrogates": surrogates, "profiles": profiles, "seeds": seeds}
+    texts = {
+        "datasets": datasets,
+        "topologies": topologies,
+        "bits": bits,
+        "surrogates": surrogates,
+        "seeds": seeds,
+    }
     axes = {axis: sweep.values(text) for axis, text in texts.items()}
     for line in sweeping.perform(params.load(params_yaml), axes, data, out, sweep_engine.Engine()):
         print(line, flush=True)

@@ -17,15 +17,17 @@ def main(
     params_yaml: ParamsFile = DEFAULT_PARAMS,
 ) -> None:
     """Train VARIANT on TRAIN, choose its epoch on VALIDATION; write its weights and its history."""
-    cfg = params.load(params_yaml).training(variant)
+    loaded = params.load(params_yaml)
+    cfg = loaded.training(variant)
     runtime.seed(cfg.seed)
     runtime.configure(cfg.runtime.threads, cfg.runtime.device)
     train_split, validation_split = files.read_split(train), files.read_split(validation)
-    with tracking.open_run(f"train_{variant}", params.flatten(cfg), data=[train, validation]) as log:
+    logged = {"model.topology": loaded.model.topology, **params.flatten(cfg)}
+    with tracking.open_run(f"train_{variant}", logged, data=[train, validation]) as log:
         log.log_dataset(train, train_split, "train")
         log.log_dataset(validation, validation_split, "validation")
         epochs = []
-        for epoch in progress.follow(training.fit(train_split, validation_split, cfg), cfg.train.epochs, variant):
+        for epoch in progress.follow(training.fit(train_split, validation_split, cfg), cfg.recipe.epochs, variant):
             log.log_metrics(epoch.row(), step=epoch.epoch)
             epochs.append(epoch)
         published = training.best(epochs).published
@@ -33,7 +35,7 @@ def main(
         weights.write(weights_out, published)
         log.log_artifact(history_out)
         log.log_artifact(weights_out)
-        log.log_model(f"bnn-{variant}", models.restore(published, compiled=False), validation_split.images[:2])
+        log.log_model(f"bnn-{variant}", models.restore(published), validation_split.images[:2])
 
 
 if __name__ == "__main__":

@@ -14,11 +14,9 @@ from bnnlib import (
     params,
     plots,
     plots_evidence,
-    sweep_tables,
     tracking,
     weights,
 )
-from bnnlib.sweep import Run
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 WORST = 16  # images shown
@@ -52,8 +50,7 @@ def main(
                 figures[f"kernel_{variant}_{number}"] = plots.kernel(kernel)
         sizes = files.read_json(reports / "sizes.json")
         others = anchors.parse(files.read_text(published), str(published))
-        swept = sweep_tables.rows(reports / "sweep.csv", Run)
-        points = evidence.points(results, sizes, names, swept, others, cfg.data.name)
+        points = evidence.points(results, sizes, names, evidence.swept(reports), others, cfg.data.name)
         figures["frontier"] = plots_evidence.frontier(points)
         if results["binary"]["bits"] == 1:  # wider weights have no sign to flip
             figures["flips"] = plots_evidence.flips(histories["binary"])

@@ -7,10 +7,7 @@ import datetime
 from functools import cache
 from typing import Any
 
-import networks
-import numpy as np
-
-from bnnlib.benchmark import largest_layer, record
+from bnnlib.benchmark import record
 from bnnlib.benchmark.contestants import Check
 from bnnlib.benchmark.machine import Machine
 from bnnlib.benchmark.record import Found
@@ -28,15 +25,12 @@ MEDIANS = {
 }
 TWO_THREADS = {"torch_fp32": 150.0, "fast": 5.0}  # at batch 64
 ALONE = {1: 9.0, 2: 5.0}  # threads -> microseconds an image
-LAYER = {"fast": 8.0, "numkong": 16.0, "ceiling_4": 7.0, "ceiling_8": 6.0}
-PARTS = {"whole": 10.0, "blocks[0]": 2.0, "blocks[1]": 5.0, "blocks[2]": 1.0}
 MASKED = {"torch_fp32": 240.0, "torch_fp32_channels_last": 300.0, "fast": 30.0}
 
 
 @cache
 def found() -> Found:
     """All that a run may find."""
-    images = np.zeros((2, 28, 28), np.uint8)
     times = {Key(name, 1, batch): same(us) for name, each in MEDIANS.items() for batch, us in each.items()}
     times |= {Key(name, 2, 64): same(us) for name, us in TWO_THREADS.items()}
     return Found(
@@ -45,21 +39,16 @@ def found() -> Found:
         alone={Key("fast", threads, 512): same(us) for threads, us in ALONE.items()},
         times=times,
         missing={},
-        layer=largest_layer.prepare(networks.committed(), images),
-        layer_times={Key(name, 1, 2): same(us) for name, us in LAYER.items()},
-        layer_missing={},
-        parts={Key(name, 1, 2): same(us) for name, us in PARTS.items()},
         masked={
             "torch_capability": "AVX2",
             "checks": {name: {"accuracy": 0.9, "agreement": 1.0} for name in MASKED},
             "times": [[[name, 1, 64], same(us)] for name, us in MASKED.items()],
         },
-        memory={"images": 10_000, "growth_mb": 1.5, "process_mb": 175.0},
     )
 
 
 def found_without_peers() -> Found:
-    """The same on one core, without peers, compiler, and all that not every machine has."""
+    """The same on one core, without peers, and without AVX2."""
     peers = ("onnxruntime_fp32", "onnxruntime_int8")
     whole = found()
     return dataclasses.replace(
@@ -69,10 +58,7 @@ def found_without_peers() -> Found:
         alone={key: us for key, us in whole.alone.items() if key.threads == 1},
         checks={name: check for name, check in whole.checks.items() if name not in peers},
         missing=dict.fromkeys(peers, "no onnxruntime"),
-        layer_times={Key("fast", 1, 2): same(8.0)},
-        layer_missing={"ceiling": "no compiler", "numkong": "no numkong"},
         masked="no AVX2",
-        memory="no memory",
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import networks
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -14,6 +13,9 @@ from bnnlib import images
 
 WHITE = 255
 EXTENSIONS = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "GIF": ".gif", "TIFF": ".tif"}
+
+
+STROKE = 64
 
 
 def drawing(size: int = 200, ink: int = 0, ground: int = WHITE) -> Image.Image:
@@ -38,8 +40,8 @@ def read(content: bytes) -> NDArray[np.uint8]:
 
 
 def bits(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """What the committed 1-bit network sees."""
-    return image >= networks.committed().input_threshold
+    """The strokes, with their pale edges: from a quarter of white."""
+    return image >= STROKE
 
 
 def overlap(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:

@@ -11,6 +11,7 @@ POINTS = [
     Point("full", "full (16 bits)", 111_424, 0.994),
     Point("binary", "binary (1 bit)", 6_964, 0.989),
     Point("seeds", "2 bits", 13_928, 0.991, 0.001),
+    Point("baseline", "1 bit", 6_964, 0.985, 0.0005),
     Point("throughout", "A net", 363_776, 0.9888),
     Point("full precision", "Another", 240_000, 0.9905),
 ]

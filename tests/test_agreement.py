@@ -7,6 +7,7 @@ import dataclasses
 import networks
 import numpy as np
 import pytest
+import topologies
 import torch
 
 from bnnlib import agreement, export, gate, models
@@ -42,7 +43,7 @@ def test_every_pair_is_compared() -> None:
 
 
 def test_the_dot_products_of_torch_give_its_logits() -> None:
-    model = ConvNet(Quantization(bits=1)).eval()
+    model = ConvNet(topologies.SMALL, Quantization(bits=1)).eval()
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
     found = agreement.of_torch(model, images)
     assert np.array_equal(found.dots, np.round(found.dots))
@@ -69,10 +70,10 @@ def test_the_number_of_threads_has_no_say(threads: int) -> None:
 
 
 def test_the_three_engines_are_compared_in_pairs() -> None:
-    trained = ConvNet(Quantization(bits=1)).eval()
+    trained = ConvNet(topologies.SMALL, Quantization(bits=1)).eval()
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
     packed = export.pack(models.publish(trained, epoch=1))
-    other = dataclasses.replace(packed, input_threshold=200)  # stands for a fast engine that is wrong
+    other = dataclasses.replace(packed, input_thresholds=(35, 200))  # plays a wrong fast engine
     found = agreement.compare_engines(trained, packed, reference.Engine(other), images, threads=2)
     assert tuple(found) == gate.PAIRS
     assert found["torch and reference"] == Difference(5, 0, 0, 0)

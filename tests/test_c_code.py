@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
+import exports
 import networks
 import numpy as np
-import peers
 import pytest
 from numpy.typing import NDArray
 
@@ -19,7 +17,6 @@ from bnnlib import mnist
 from bnnlib.packed import c_code, reference
 from bnnlib.packed.model import PackedModel
 
-STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-pedantic"]
 # Each may round a product and a sum once instead of twice, or keep them in wider registers.
 OPTIONS = {
     "plain": ["-O2"],
@@ -27,33 +24,11 @@ OPTIONS = {
     "fast math": ["-O3", "-ffast-math", "-march=native"],
     "x87": ["-O2", "-mfpmath=387"],
 }
-# Reads images from its input; writes the digit and the logits of each.
-PROGRAM = """
-#include <stdio.h>
-#include "bnn_model.h"
-int main(void)
-{
-    uint8_t image[BNN_SIDE * BNN_SIDE];
-    float logits[BNN_CLASSES];
-    while (fread(image, 1, sizeof image, stdin) == sizeof image) {
-        int32_t digit = bnn_predict(image, logits);
-        fwrite(&digit, sizeof digit, 1, stdout);
-        fwrite(logits, sizeof logits, 1, stdout);
-    }
-    return 0;
-}
-"""
 
 
 @pytest.fixture(scope="session")
 def compiler() -> str:
-    """The C compiler; a machine without one skips these tests and says so, but a CI machine must have one."""
-    found = os.environ.get("CC") or next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-    if found is None:
-        peers.missing(
-            "no C compiler (cc, gcc, clang or $CC), so the exported C code is not tested; try: apt install gcc"
-        )
-    return found
+    return exports.find_compiler()
 
 
 @pytest.fixture(scope="module")
@@ -62,77 +37,89 @@ def packed_model() -> PackedModel:
 
 
 @pytest.fixture(scope="module")
-def expected_logits(packed_model: PackedModel, parts: dict[str, mnist.Split]) -> NDArray[np.float32]:
-    return reference.logits(packed_model, parts["test"].images)
+def images(parts: dict[str, mnist.Split]) -> NDArray[np.uint8]:
+    return parts["test"].images[:2000]  # the reference takes seconds for a thousand
 
 
-def build(compiler: str, model: PackedModel, folder: Path, options: list[str]) -> Path:
-    """Write the code and the program around it, and compile them."""
-    for name, text in c_code.generate(model).items():
-        (folder / name).write_text(text)
-    (folder / "main.c").write_text(PROGRAM)
-    program = folder / "main"
-    command = [compiler, *STRICT, *options, "-o", str(program), "main.c", "bnn_model.c"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return program
+@pytest.fixture(scope="module")
+def expected_logits(packed_model: PackedModel, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return reference.logits(packed_model, images)
 
 
-def run(program: Path, images: NDArray[np.uint8], classes: int) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
-    """Digits, and the bits of the logits."""
-    done = subprocess.run([program], input=images.tobytes(), capture_output=True, check=True)
-    assert done.stderr == b""
-    words = np.frombuffer(done.stdout, np.uint32).reshape(len(images), 1 + classes)
-    return words[:, 0].view(np.int32), words[:, 1:]
+def assert_as_reference(program: Path, model: PackedModel, images: NDArray[np.uint8]) -> None:
+    expected = reference.logits(model, images)
+    digits, bits = exports.run_c(program, images, expected.shape[1])
+    assert np.array_equal(bits, expected.view(np.uint32))
+    assert np.array_equal(digits, expected.argmax(axis=1))
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_all_test_images_give_the_logits_of_the_reference(
+def test_two_thousand_test_images_give_the_logits_of_the_reference(
     options: str,
     compiler: str,
     packed_model: PackedModel,
-    parts: dict[str, mnist.Split],
+    images: NDArray[np.uint8],
     expected_logits: NDArray[np.float32],
     tmp_path: Path,
 ) -> None:
     if options == "x87" and platform.machine() not in {"x86_64", "AMD64"}:
         pytest.skip("x87 registers are those of x86 processors")
-    digits, bits = run(build(compiler, packed_model, tmp_path, OPTIONS[options]), parts["test"].images, mnist.CLASSES)
+    digits, bits = exports.run_c(
+        exports.build_c(compiler, packed_model, tmp_path, OPTIONS[options]), images, mnist.CLASSES
+    )
     assert np.array_equal(bits, expected_logits.view(np.uint32))
     assert np.array_equal(digits, expected_logits.argmax(axis=1))
 
 
-@pytest.mark.parametrize("name", networks.SHAPES)
+@pytest.mark.parametrize("name", networks.SIZES)
 def test_any_shape_stays_within_its_buffers_and_gives_the_logits_of_the_reference(
     name: str, compiler: str, tmp_path: Path
 ) -> None:
     model, images = networks.draw(name)
-    program = build(compiler, model, tmp_path, ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"])
-    expected = reference.logits(model, images)
-    digits, bits = run(program, images, expected.shape[1])
-    assert np.array_equal(bits, expected.view(np.uint32))
-    assert np.array_equal(digits, expected.argmax(axis=1))
+    options = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    assert_as_reference(exports.build_c(compiler, model, tmp_path, options), model, images)
 
 
 def test_the_source_needs_no_library(compiler: str, packed_model: PackedModel, tmp_path: Path) -> None:
     """Nothing but the one function is defined for others, and nothing of others is used."""
-    build(compiler, packed_model, tmp_path, ["-O2"])
+    exports.build_c(compiler, packed_model, tmp_path, ["-O2"])
     options = ["-ffreestanding", "-nostdlib", "-shared", "-fPIC", "-Wl,--no-undefined", "-o", "alone.so"]
     done = subprocess.run(
-        [compiler, *STRICT, *options, "bnn_model.c"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [compiler, *exports.STRICT, *options, "bnn_model.c"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     for text in c_code.generate(packed_model).values():
         assert set(re.findall(r"#include\s+(\S+)", text)) <= {"<stdint.h>", '"bnn_model.h"'}
 
 
-def test_sizes_in_the_comment(packed_model: PackedModel) -> None:
+def test_sizes_in_the_comment() -> None:
     # Words of 4 bytes. Weights: 32 * 3 + 16 * 81 + 8 * 41 + 10 * 4; thresholds and flips: 5 bytes for each of 56
-    # channels; scales and offsets: 20 floats. Maps: 25 and 16 * 12 * 12 / 32 = 72 words share one buffer, 20 * 20 and
-    # 4 the other; the largest window takes 81.
-    header = c_code.generate(packed_model)["bnn_model.h"]
-    assert f"Constant tables: {4 * (96 + 1296 + 328 + 40) + 5 * 56 + 4 * 20} bytes." in header
+    # channels; scales and offsets: 20 floats; 2 bytes for the input's threshold. Maps: 25 and 16 * 12 * 12 / 32 = 72
+    # words share one buffer, 20 * 20 and 4 the other; the largest window takes 81.
+    header = c_code.generate(networks.baseline())["bnn_model.h"]
+    assert "Input: one image of 28 x 28 bytes, compared with 1 threshold. Output: 10 floats and a class." in header
+    assert f"Constant tables: {4 * (96 + 1296 + 328 + 40) + 5 * 56 + 4 * 20 + 2} bytes." in header
     assert f"Working memory: {4 * (72 + 400 + 81)} bytes" in header
+
+
+def test_sizes_with_planes_and_pooling_in_the_comment() -> None:
+    # Weights: 20 kernels of 27 bits, 48 of 180, 64 of 192, 10 of 64. Maps: 14 * 14 * 3 bits take 19 words and
+    # 2 * 2 * 48 take 6, 6 * 6 * 20 take 23 and 64 take 2.
+    header = c_code.generate(networks.draw("pooled")[0])["bnn_model.h"]
+    assert "Input: one image of 14 x 14 bytes, compared with 3 thresholds." in header
+    assert f"Constant tables: {4 * (20 + 48 * 6 + 64 * 6 + 10 * 2) + 5 * 132 + 4 * 20 + 2 * 3} bytes." in header
+    assert f"Working memory: {4 * (19 + 23 + 6)} bytes" in header
+
+
+@pytest.mark.parametrize("name", networks.SIZES)
+def test_the_sizes_in_the_comment_are_those_of_the_arrays(name: str) -> None:
+    text = c_code.generate(networks.draw(name)[0])
+    width = {"uint8_t": 1, "uint16_t": 2, "uint32_t": 4, "int32_t": 4, "float": 4}
+    tables = re.findall(r"^static const (\w+) \w+\[(\d+)\]", text["bnn_model.c"], re.MULTILINE)
+    buffers = re.findall(r"^    (\w+) \w+\[(\d+)\];", text["bnn_model.c"], re.MULTILINE)
+    for label, arrays in (("Constant tables", tables), ("Working memory", buffers)):
+        size = sum(width[kind] * int(count) for kind, count in arrays)
+        assert f"{label}: {size} bytes" in text["bnn_model.h"]
 
 
 def test_a_kernel_is_laid_out_pixel_by_pixel_with_its_channels_together() -> None:

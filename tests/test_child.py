@@ -1,4 +1,4 @@
-"""Measurements in processes of their own."""
+"""The measurement with AVX-512 masked, in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,43 +7,26 @@ import subprocess
 import sys
 from pathlib import Path
 
-import networks
 import pytest
 from conftest import ROOT
 
 from bnnlib.benchmark import child
 from bnnlib.benchmark.child import ChildError
+from bnnlib.benchmark.timing import Effort
 
 # Compiles `run` and prints how often its code names the widest registers.
 WIDEST = """
 import numpy as np
-from networks import committed
-from bnnlib.packed import fast
-fast.Engine(committed()).dots(np.zeros((1, 28, 28), np.uint8))
-print("".join(fast.run.inspect_asm().values()).count("zmm"))
+from networks import baseline
+from bnnlib.packed import fast, kernels
+fast.Engine(baseline()).dots(np.zeros((1, 28, 28), np.uint8))
+print("".join(kernels.run.inspect_asm().values()).count("zmm"))
 """
 
 
-@pytest.mark.skipif(not child.CLEAR_REFS.exists(), reason="only Linux tells a process its peak of memory")
-def test_memory_of_ten_thousand_images() -> None:
-    found = child.call("memory", {"network": str(networks.COMMITTED)}, {})
-    assert found["images"] == 10_000
-    # At least the mismatches of the head: 16 lanes of int32 for each image; a peak that is not seen would give 0.
-    assert 10_000 * 16 * 4 / 1e6 <= found["growth_mb"] < 200
-    assert found["growth_mb"] < found["process_mb"] < 1000
-
-
-def test_a_status_without_the_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(child, "STATUS", tmp_path / "status")
-    child.STATUS.write_text("VmRSS:\t   1000 kB\n")
-    assert child._status_mb("VmRSS") == 1.024
-    with pytest.raises(ChildError, match="status tells no VmHWM"):
-        child._status_mb("VmHWM")
-
-
 def test_a_fault_in_the_child_is_told() -> None:
-    with pytest.raises(ChildError, match=r"the measurement 'memory' ended with 1: nowhere\.bnn: cannot be read"):
-        child.call("memory", {"network": "nowhere.bnn"}, {})
+    with pytest.raises(ChildError, match=r"ended with 1: nowhere/full\.safetensors: cannot be read"):
+        child.call(Path("nowhere"), Path("nowhere"), 1, Effort())
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the mask is for x86 processors")

@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import networks
-import numpy as np
+import patterns
 import peers
 import pytest
 import torch
 from conftest import ROOT, Bnn
 
-from bnnlib import files, mnist
-from bnnlib.benchmark import contestants, training_contest
+from bnnlib import export, files, mnist, weights
+from bnnlib.benchmark import contestants
+from bnnlib.packed import format as packed_format
 
 
 @pytest.fixture
@@ -27,11 +27,24 @@ def data(parts: dict[str, mnist.Split], tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_all_that_there_is(bnn: Bnn, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def networks(tmp_path: Path) -> Path:
+    """A folder with both networks."""
+    folder = tmp_path / "networks"
+    weights.write(folder / "full.safetensors", patterns.trained(16))
+    files.write_bytes(folder / "binary.bnn", packed_format.encode(export.pack(patterns.trained(1))))
+    return folder
+
+
+def test_all_that_there_is(bnn: Bnn, networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("psutil.getloadavg", lambda: (1.5, 0.0, 0.0))
     peers.package("onnxruntime")
+    data = networks.parent / "data"
+    for seed, name in enumerate(("train", "validation")):
+        files.write_split(data / f"{name}.npz", patterns.split(20, seed))
     code, output, errors = bnn(
-        "benchmark", "--rounds", "1", "--images", "4", "--data", str(data), "--json", "--save", "--reports", "out"
+        *("benchmark", "--rounds", "1", "--images", "4", "--networks", str(networks), "--data", str(data)),
+        *("--json", "--save", "--reports", "out"),
     )
     assert code == 0, errors
     found = json.loads(output)
@@ -65,7 +78,6 @@ def unchanged_torch() -> Iterator[None]:
 @pytest.mark.usefixtures("unchanged_torch")
 def test_the_training(bnn: Bnn, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("psutil.getloadavg", lambda: (1.5, 0.0, 0.0))
-    monkeypatch.setattr(training_contest, "PRODUCT_SIDE", 64)
     text = (ROOT / "params.yaml").read_text()
     Path("params.yaml").write_text(text.replace("threads: 2", "threads: 1"))
     code, output, errors = bnn(
@@ -110,17 +122,14 @@ def test_nothing_to_measure_is_a_usage_error(option: tuple[str, str], bnn: Bnn) 
     assert bnn("benchmark", *option)[0] == 2
 
 
-def test_without_data_the_message_says_how_to_get_them(bnn: Bnn) -> None:
-    code, *_ = bnn("benchmark")
+def test_without_data_the_message_says_how_to_get_them(bnn: Bnn, networks: Path) -> None:
+    code, *_ = bnn("benchmark", "--networks", str(networks))
     assert code == (
         "error: data/processed/validation.npz: cannot be read (No such file or directory); `dvc repro` makes it"
     )
 
 
-def test_a_network_that_is_no_network(bnn: Bnn, data: Path) -> None:
-    Path("nets").mkdir()
-    Path("nets/binary.bnn").write_bytes(b"no model")
-    Path("nets/full.safetensors").write_bytes((networks.COMMITTED.parent / "full.safetensors").read_bytes())
-    code, *_ = bnn("benchmark", "--networks", "nets", "--data", str(data))
-    assert str(code).startswith("error: nets/binary.bnn: packed model: magic: ")
-    assert np.load(data / "train.npz")["images"].shape == (100, 28, 28)
+def test_a_network_that_is_no_network(bnn: Bnn, networks: Path, data: Path) -> None:
+    (networks / "binary.bnn").write_bytes(b"no model")
+    code, *_ = bnn("benchmark", "--networks", str(networks), "--data", str(data))
+    assert str(code).startswith(f"error: {networks / 'binary.bnn'}: packed model: magic: ")

@@ -9,6 +9,7 @@ from pathlib import Path
 import networks
 import peers
 import pytest
+import topologies
 from conftest import Bnn
 
 from bnnlib import onnx_export, weights
@@ -67,11 +68,13 @@ def test_summary_as_json(bnn: Bnn) -> None:
     assert list(found) == ["full", "binary"]
     full, binary = found["full"], found["binary"]
     for network in (full, binary):
-        assert (network["weights"], network["macs"]) == (55_712, 7_175_936)
+        topology = topologies.PARAMS.topology(network["bits"])
+        sizes = topology.weights(network["bits"]), topology.macs(network["bits"])
+        assert (network["weights"], network["macs"]) == sizes
     assert (full["bits"], full["binary_mac_share"], full["compression_ratio"]) == (16, 0, 2)
     assert (binary["bits"], binary["binary_mac_share"]) == (1, 1)
     size = networks.COMMITTED.stat().st_size
-    assert (binary["packed_bytes"], binary["compression_ratio"]) == (size, 223_904 / size)
+    assert (binary["packed_bytes"], binary["compression_ratio"]) == (size, binary["float32_bytes"] / size)
 
 
 def test_summary_of_one_network_as_text(bnn: Bnn) -> None:

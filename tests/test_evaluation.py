@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import topologies
 import torch
 from torch.nn import functional
 
@@ -21,7 +22,7 @@ IMAGES, LABELS = evaluation.tensors(DATA, "cpu")
 
 def network(bits: int) -> ConvNet:
     torch.manual_seed(0)
-    model = ConvNet(Quantization(bits=bits))
+    model = ConvNet(topologies.SMALL, Quantization(bits=bits))
     with torch.no_grad():
         model(IMAGES)  # in training mode: moves the running statistics
     return model.eval()

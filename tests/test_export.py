@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import ceil
 from pathlib import Path
 
 import networks as packed_networks
 import numpy as np
+import patterns
 import pytest
+import topologies
 import torch
 import trained
 from hypothesis import given, settings
@@ -21,14 +24,16 @@ from bnnlib.packed import format as packed_format
 from bnnlib.packed import reference
 from bnnlib.packed.model import ModelError
 from bnnlib.params import Quantization
+from bnnlib.topology import Layer, Topology
 
 COMMITTED = Path(__file__).resolve().parents[1] / "models/binary.safetensors"
+IMAGES = np.random.default_rng(3).integers(0, 256, (8, 28, 28), dtype=np.uint8)
 
 
 def layer(fan_in: int = 4, channels: int = 1) -> NormedConvolution:
     """A layer in evaluation mode with one input channel and the identity as batch norm."""
-    kernel = round(fan_in**0.5)
-    return NormedConvolution(1, channels, kernel, trained.ONE_BIT, latent=True, compiled=True, activated=True).eval()
+    sizes = Layer("blocks.0", 1, channels, kernel=round(fan_in**0.5), pool=1, in_side=round(fan_in**0.5))
+    return NormedConvolution(sizes, trained.ONE_BIT, latent=True).eval()
 
 
 def with_norm(weight: float, bias: float, mean: float, var: float = 1.0) -> NormedConvolution:
@@ -70,7 +75,7 @@ NORMS = [
 
 @pytest.mark.parametrize(("weight", "bias", "mean", "threshold", "flipped"), NORMS)
 def test_thresholds(weight: float, bias: float, mean: float, threshold: int, flipped: bool) -> None:
-    packed = export.pack_layers([with_norm(weight, bias, mean)], layer(1), side=2, input_threshold=1)
+    packed = export.pack_layers([with_norm(weight, bias, mean)], layer(1), side=2, input_thresholds=(1,))
     assert packed.blocks[0].thresholds.tolist() == [threshold]
     assert packed.blocks[0].flipped.tolist() == [flipped]
 
@@ -104,16 +109,8 @@ def test_small_networks(network: trained.Trained) -> None:
     assert_same(reference.logits(packed, network.images), logits)
 
 
-def moved(bits: int, input_threshold: int = 200) -> ConvNet:
-    """A network whose batch norms differ from the identity, some of negative scale."""
-    torch.manual_seed(3)
-    model = ConvNet(Quantization(bits=bits, input_threshold=input_threshold))
-    with torch.no_grad():
-        for convolution in model.layers():
-            convolution.norm.weight.normal_()
-            convolution.norm.bias.normal_()
-        model(torch.randint(0, 256, (8, 28, 28), dtype=torch.uint8))  # in training mode: moves the running statistics
-    return model.eval()
+def random_network(topology: Topology) -> ConvNet:
+    return patterns.random_network(topology, trained.ONE_BIT, IMAGES)
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +131,9 @@ def test_the_committed_network_on_test_images(published: Published, parts: dict[
     assert found == {"torch and reference": agreement.Difference(300, 0, 0, 0)}
 
 
-def test_an_untrained_network_with_negative_scales(parts: dict[str, mnist.Split]) -> None:
-    model = moved(1)
+@pytest.mark.parametrize("name", ["DEFAULT", "BASELINE", "SMALL", "UNEVEN"])
+def test_an_untrained_network_with_negative_scales(name: str, parts: dict[str, mnist.Split]) -> None:
+    model = random_network(getattr(topologies, name))
     images = parts["test"].images[:50]
     packed = export.pack(models.publish(model, epoch=1))
     assert any(block.flipped.any() for block in packed.blocks)
@@ -146,31 +144,41 @@ def test_an_untrained_network_with_negative_scales(parts: dict[str, mnist.Split]
 def test_the_committed_file_is_the_packed_network(published: Published) -> None:
     content = packed_format.encode(export.pack(published))
     assert content == packed_networks.COMMITTED.read_bytes()
-    assert len(content) == 7311  # at most 7,500
+    *blocks, head = published.topology.layers(bits=1)
+    start = 10 + 6 + 2 * len(published.topology.input) + 6 * (len(blocks) + 1)
+    weight_bytes = sum(ceil(each.weights / 8) for each in [*blocks, head])
+    norms = sum(4 * block.out_channels + ceil(block.out_channels / 8) for block in blocks) + 8 * head.out_channels
+    assert len(content) == start + weight_bytes + norms + 4  # the fields of docs/format.md; 4 of the checksum
 
 
-@pytest.mark.parametrize("input_threshold", [1, 34, 255])
-def test_the_input_threshold_is_that_of_the_network(input_threshold: int) -> None:
-    model = moved(1, input_threshold)
-    assert export.pack(models.publish(model, epoch=1)).input_threshold == input_threshold
+@pytest.mark.parametrize("thresholds", [(1,), (34, 255)])
+def test_the_input_thresholds_are_those_of_the_network(thresholds: tuple[int, ...]) -> None:
+    model = random_network(topologies.SMALL.model_copy(update={"input": thresholds}))
+    assert export.pack(models.publish(model, epoch=1)).input_thresholds == thresholds
+
+
+def test_sizes_are_those_of_the_topology() -> None:
+    packed = export.pack(models.publish(random_network(topologies.UNEVEN), epoch=1))
+    assert [tuple(shape) for shape in packed.shapes()] == [(5, 1, 1, 3), (33, 5, 3, 2), (10, 33, 3, 1)]
+    assert packed.sides() == [layer.in_side for layer in topologies.UNEVEN.layers(1)]
 
 
 @pytest.mark.parametrize("bits", [2, 16])
 def test_a_wider_network_is_refused(bits: int) -> None:
     with pytest.raises(ExportError, match=rf"bits: {bits}, expected 1: only a 1-bit network can be packed"):
-        export.pack(models.publish(ConvNet(Quantization(bits=bits)), epoch=1))
+        export.pack(models.publish(ConvNet(topologies.SMALL, Quantization(bits=bits)), epoch=1))
 
 
 def test_a_batch_norm_that_is_not_finite_is_refused() -> None:
     with pytest.raises(ExportError, match=r"blocks\[0\]\.norm: the scale of channel 0 is nan"):
-        export.pack_layers([with_norm(1, 0, 0, var=-1)], layer(1), side=2, input_threshold=1)
+        export.pack_layers([with_norm(1, 0, 0, var=-1)], layer(1), side=2, input_thresholds=(1,))
     with pytest.raises(ExportError, match=r"head\.norm: the offset of channel 0 is -inf"):
-        export.pack_layers([], with_norm(10, 0, 1e38), side=2, input_threshold=1)
+        export.pack_layers([], with_norm(10, 0, 1e38), side=2, input_thresholds=(1,))
 
 
 def test_layers_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ModelError, match=r"head\.kernel: 2, expected 3"):
-        export.pack_layers([], layer(), side=3, input_threshold=1)
+        export.pack_layers([], layer(), side=3, input_thresholds=(1,))
 
 
 def test_the_affine_is_the_trained_batch_norm() -> None:
@@ -182,6 +190,6 @@ def test_the_affine_is_the_trained_batch_norm() -> None:
     assert torch.allclose(x * scale + offset, norm(x), rtol=0, atol=2 * 8 * 12 * 2**-24)
     one = with_norm(-1.7, 0.3, 12.5, var=90.0)
     with torch.inference_mode():
-        dots = torch.full((3, 2, 2, 1), 1.0)
+        dots = torch.full((3, 1, 2, 2), 1.0)
         dot = float(quantizers.signs(one.weight).sum())
         assert one(dots)[:, 0, 0, 0].tolist() == [(torch.tensor(dot) * scale[0] + offset[0]).item()] * 3

@@ -1,4 +1,4 @@
-"""What is told of the machine, and what is not."""
+"""What the description of the machine says, and what it leaves out."""
 
 from __future__ import annotations
 

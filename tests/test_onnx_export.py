@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 
+import exports
 import networks
 import numpy as np
 import peers
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bnnlib import mnist, onnx_export
@@ -17,19 +20,7 @@ from bnnlib.packed.model import PackedModel
 onnx = peers.package("onnx")
 ort = peers.package("onnxruntime")
 
-BATCH = 1000
 LEVELS = ["ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"]
-
-
-def run(
-    content: bytes, images: NDArray[np.uint8], level: str = "ORT_ENABLE_ALL", threads: int = 1
-) -> NDArray[np.float32]:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
-    options.intra_op_num_threads = threads
-    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    batches = (images[i : i + BATCH] for i in range(0, len(images), BATCH))
-    return np.concatenate([session.run(["logits"], {"images": batch})[0] for batch in batches])
 
 
 def assert_same_bits(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
@@ -44,19 +35,30 @@ def packed_model() -> PackedModel:
 
 def test_two_thousand_test_images(packed_model: PackedModel, parts: dict[str, mnist.Split]) -> None:
     images = parts["test"].images[:2000]  # the reference takes seconds for a thousand
-    assert_same_bits(run(onnx_export.build(packed_model), images, threads=2), reference.logits(packed_model, images))
+    assert_same_bits(
+        exports.run_onnx(onnx_export.build(packed_model), images, threads=2), reference.logits(packed_model, images)
+    )
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_every_level_of_optimisation(level: str, packed_model: PackedModel, parts: dict[str, mnist.Split]) -> None:
     images = parts["test"].images[:300]
-    assert_same_bits(run(onnx_export.build(packed_model), images, level), reference.logits(packed_model, images))
+    assert_same_bits(
+        exports.run_onnx(onnx_export.build(packed_model), images, level), reference.logits(packed_model, images)
+    )
 
 
-@pytest.mark.parametrize("name", networks.SHAPES)
+@pytest.mark.parametrize("name", networks.SIZES)
 def test_any_shape(name: str) -> None:
     model, images = networks.draw(name)
-    assert_same_bits(run(onnx_export.build(model), images), reference.logits(model, images))
+    assert_same_bits(exports.run_onnx(onnx_export.build(model), images), reference.logits(model, images))
+
+
+@settings(max_examples=40, deadline=None)
+@given(networks.any_sizes(), st.integers(0, 2**32 - 1), st.sampled_from(LEVELS))
+def test_any_topology(sizes: networks.Sizes, seed: int, level: str) -> None:
+    model, images = networks.build(sizes, seed, images=5)
+    assert_same_bits(exports.run_onnx(onnx_export.build(model), images, level), reference.logits(model, images))
 
 
 def test_the_model_is_valid_and_its_shapes_follow(packed_model: PackedModel) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import topologies
 import torch
 
 from bnnlib import optimizers, params
@@ -97,7 +98,7 @@ def test_neither_takes_a_closure(optimizer: torch.optim.Optimizer) -> None:
 def moved(options: dict[str, Any]) -> set[str]:
     """The parameters that one step changes."""
     torch.manual_seed(0)
-    model = ConvNet(Quantization(bits=1)).train()
+    model = ConvNet(topologies.SMALL, Quantization(bits=1)).train()
     before = {name: part.detach().clone() for name, part in model.named_parameters()}
     cfg = training_of(**options)
     for part in model.parameters():
@@ -110,12 +111,12 @@ def moved(options: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon", "bop"])
 def test_every_parameter_is_moved(optimizer: str) -> None:
-    names = {name for name, _ in ConvNet(Quantization(bits=1)).named_parameters()}
+    names = {name for name, _ in ConvNet(topologies.SMALL, Quantization(bits=1)).named_parameters()}
     assert moved({"optimizer": optimizer}) == names
 
 
 def test_bop_changes_signs_alone() -> None:
-    model = ConvNet(Quantization(bits=1)).train()
+    model = ConvNet(topologies.SMALL, Quantization(bits=1)).train()
     before = model.head.weight.detach().clone()
     for part in model.parameters():
         part.grad = torch.ones_like(part)
@@ -127,7 +128,7 @@ def test_bop_changes_signs_alone() -> None:
 
 @pytest.mark.parametrize("optimizer", ["muon", "bop"])
 def test_the_schedule_ends_near_nothing_for_both(optimizer: str) -> None:
-    model = ConvNet(Quantization(bits=1))
+    model = ConvNet(topologies.SMALL, Quantization(bits=1))
     cfg = training_of(optimizer=optimizer)
     for each in optimizers.build(model, cfg):
         peak = each.param_groups[0]["lr"]
@@ -143,7 +144,7 @@ def test_the_schedule_ends_near_nothing_for_both(optimizer: str) -> None:
 
 
 def test_weight_decay_spares_batch_norm() -> None:
-    model = ConvNet(Quantization(bits=1))
+    model = ConvNet(topologies.SMALL, Quantization(bits=1))
     (adam,) = optimizers.build(model, training_of(weight_decay=0.25))
     groups = {group["weight_decay"]: {id(part) for part in group["params"]} for group in adam.param_groups}
     assert groups.keys() == {0.25, 0.0}

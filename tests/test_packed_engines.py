@@ -16,7 +16,9 @@ MODEL, IMAGES = networks.draw("a bit over")
 @pytest.fixture
 def no_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interpreter in which `import numba` fails."""
-    monkeypatch.delitem(sys.modules, "bnnlib.packed.fast", raising=False)
+    for module in ("fast", "kernels", "jit"):
+        monkeypatch.delitem(sys.modules, f"bnnlib.packed.{module}", raising=False)
+        monkeypatch.delattr(f"bnnlib.packed.{module}", raising=False)
     for name in [name for name in sys.modules if name.split(".")[0] == "numba"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "numba", None)

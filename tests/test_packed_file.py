@@ -44,7 +44,7 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
     ("spoil", "field"),
     [
         (lambda content: content[:3], "magic"),
-        (lambda content: content[:4] + b"\2" + content[5:], "version"),
+        (lambda content: content[:4] + b"\3" + content[5:], "version"),
         (lambda content: content[:-1], "length"),
         (lambda content: content + b"\0", "length"),
         (lambda content: content[:50] + b"~" + content[51:], "checksum"),

@@ -15,13 +15,22 @@ from bnnlib.params import ParamsError
 COMMITTED = Path(__file__).resolve().parents[1] / "params.yaml"
 GOOD: dict[str, Any] = {
     "seed": 7,
-    "profile": "default",
     "runtime": {"device": "cpu", "threads": 2},
     "data": {"name": "mnist", "split_seed": 5, "validation_fraction": 0.2, "limit": None},
-    "model": {"bits": 1},
-    "input_threshold": {"mnist": 100, "fashion_mnist": 1, "kmnist": 255},
-    "train": {"epochs": 3, "norm_images": None},
+    "topologies": {
+        "mine": {
+            "input": {"mnist": (100,), "fashion_mnist": (1, 255), "kmnist": (34, 64, 128)},
+            "blocks": (
+                {"channels": 1024, "kernel": 5, "pool": 2},
+                {"channels": 1, "kernel": 12, "pool": 1},
+            ),
+        },
+        "other": {"input": {"mnist": (1,), "fashion_mnist": (1,), "kmnist": (1,)}, "blocks": ()},
+    },
+    "model": {"bits": 1, "topology": "mine"},
+    "train": {"norm_images": None},
     "full": {
+        "epochs": 2,
         "learning_rate": 0.003,
         "batch_size": 60,
         "weight_decay": 0.0001,
@@ -32,9 +41,9 @@ GOOD: dict[str, Any] = {
         "zoom": 1.25,
         "optimizer": "muon",
         "muon_rate": 0.02,
-        "max_epochs": 2,
     },
     "binary": {
+        "epochs": 3,
         "learning_rate": 0.005,
         "batch_size": 50,
         "weight_decay": 0.0,
@@ -53,6 +62,7 @@ GOOD: dict[str, Any] = {
         "bop_threshold": 0.0,
     },
     "multibit": {
+        "epochs": 4,
         "learning_rate": 0.004,
         "batch_size": 40,
         "weight_decay": 0.0,
@@ -63,10 +73,8 @@ GOOD: dict[str, Any] = {
         "zoom": 1.25,
         "optimizer": "adam",
         "muon_rate": 0.04,
-        "max_epochs": None,
         "learned_step": True,
     },
-    "record": {"epochs": 5, "rotation": 5.0, "zoom": 1.125},
     "thresholds": {
         "mnist": {"full": {"macro_f1": 0.99, "loss": 0.02}, "binary": {"macro_f1": 0.98, "loss": 0.05}},
         "fashion_mnist": None,
@@ -110,22 +118,113 @@ def test_the_good_parameters_are_good() -> None:
     assert params.parse(GOOD, "params.yaml").model_dump() == GOOD
 
 
-@pytest.mark.parametrize(("name", "threshold"), GOOD["input_threshold"].items())
-def test_the_input_threshold_is_that_of_the_data_set(name: str, threshold: int) -> None:
+@pytest.mark.parametrize(("name", "thresholds"), GOOD["topologies"]["mine"]["input"].items())
+def test_the_input_thresholds_are_those_of_the_data_set(name: str, thresholds: tuple[int, ...]) -> None:
     loaded = params.parse(changed(("data.name", name)), "params.yaml")
-    assert loaded.training("binary").quantization.input_threshold == threshold
+    assert loaded.training("binary").topology.input == thresholds
+    assert loaded.training("full").topology.input == ()  # so that they retrain no wider network
+
+
+@pytest.mark.parametrize(("name", "channels"), [("mine", [1024, 1]), ("other", [])])
+def test_the_topology_is_that_of_the_model(name: str, channels: list[int]) -> None:
+    loaded = params.parse(changed(("model.topology", name)), "params.yaml")
+    for variant in ("full", "binary"):
+        assert [block.channels for block in loaded.training(variant).topology.blocks] == channels
+
+
+def block(**sizes: Any) -> dict[str, Any]:
+    return {"channels": 4, "kernel": 5, "pool": 2, **sizes}
+
+
+def test_lists_of_yaml_are_topologies_too() -> None:
+    content = changed(("topologies.mine.blocks", [block()]), ("topologies.mine.input.mnist", [3, 4]))
+    assert params.parse(content, "params.yaml").training("binary").topology.input == (3, 4)
+
+
+MINE = "topologies.mine"
+PIXELS = "a list of 1 to 64, each item a whole number from 1 to 255"
+MISFITS: list[tuple[str, Any, str]] = [
+    ("model.topology", "pool", "model.topology: 'pool' is not allowed; allowed: mine, other (the section topologies)"),
+    ("model.topology", 3, "model.topology: 3 is not allowed; allowed: a name"),
+    ("topologies", {}, "topologies: {} is not allowed; allowed: a section whose names are yours, each a section with"),
+    ("topologies.x", 3, "topologies.x: 3 is not allowed; allowed: a section with input, blocks"),
+    (f"{MINE}.input.mnist", [], f"{MINE}.input.mnist: [] is not allowed; allowed: {PIXELS}"),
+    (f"{MINE}.input.mnist", 64, f"{MINE}.input.mnist: 64 is not allowed; allowed: {PIXELS}"),
+    (f"{MINE}.input.mnist", [0, 9], f"{MINE}.input.mnist[0]: 0 is not allowed; allowed: a whole number from 1 to 255"),
+    (f"{MINE}.input.mnist", [9, True], f"{MINE}.input.mnist[1]: True is not allowed; allowed: a whole number"),
+    (f"{MINE}.input.mnist", list(range(1, 66)), f"{MINE}.input.mnist: ["),
+    (f"{MINE}.input.mnist", [9, 9], f"{MINE}.input.mnist: [9, 9] do not rise; allowed: pixel values in rising order"),
+    (f"{MINE}.blocks", [block(pol=1)], f"{MINE}.blocks[0].pol: unknown parameter; did you mean pool?"),
+    (
+        f"{MINE}.blocks",
+        [block(channels=0)],
+        f"{MINE}.blocks[0].channels: 0 is not allowed; allowed: a whole number from 1",
+    ),
+    (
+        f"{MINE}.blocks",
+        [block(channels=1025)],
+        f"{MINE}.blocks[0].channels: 1025 is not allowed; allowed: a whole number",
+    ),
+    (
+        f"{MINE}.blocks",
+        [block(kernel="3")],
+        f"{MINE}.blocks[0].kernel: '3' is not allowed; allowed: a whole number from 1",
+    ),
+    (
+        f"{MINE}.blocks",
+        [block(kernel=29)],
+        f"{MINE}.blocks[0].kernel: 29 is not allowed; allowed: a whole number from 1 to 28",
+    ),
+    (f"{MINE}.blocks", [block(kernel=1, pool=1)] * 17, f"{MINE}.blocks: ["),
+    (
+        f"{MINE}.blocks",
+        [block(), block(), block(kernel=5)],
+        f"{MINE}.blocks: block 3 of the list: a kernel of 5 on a map of 4 x 4 "
+        "(28 - 5 + 1 = 24, then 24 // 2 = 12, then 12 - 5 + 1 = 8, then 8 // 2 = 4); allowed: 1 to 4",
+    ),
+    (
+        f"{MINE}.blocks",
+        [block(kernel=20, pool=10)],
+        f"{MINE}.blocks: block 1 of the list: pooling by 10 on a map of 9 x 9 (28 - 20 + 1 = 9); allowed: 1 to 9",
+    ),
+    (
+        f"{MINE}.blocks",
+        [block(kernel=28, pool=2)],
+        f"{MINE}.blocks: block 1 of the list: pooling by 2 on a map of 1 x 1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), MISFITS)
+def test_a_topology_that_cannot_be_is_named_with_its_arithmetic(name: str, value: Any, message: str) -> None:
+    [fault] = faults(changed((name, value)))
+    assert fault.startswith(message)
+
+
+@pytest.mark.parametrize("name", [3, "a.b", "a,b", "", "3x"])
+def test_a_topology_whose_name_no_option_can_spell_is_refused(name: object) -> None:
+    [fault] = faults(changed(("topologies", {**GOOD["topologies"], name: GOOD["topologies"]["other"]})))
+    assert fault.startswith(
+        f"the name {name} in topologies: {name!r} is not allowed; allowed: a name of letters, digits"
+    )
+
+
+@pytest.mark.parametrize("sizes", [{"kernel": 28, "pool": 1}, {"kernel": 1, "pool": 28}, {"kernel": 3, "pool": 26}])
+def test_the_largest_kernels_and_pools_are_allowed(sizes: dict[str, int]) -> None:
+    loaded = params.parse(changed((f"{MINE}.blocks", [block(**sizes)])), "params.yaml")
+    assert loaded.topology(1).layers(1)[-1].in_side == 1
 
 
 THREADS = "a whole number from 1 to 256"
 RATE = "a number above 0 to 1"
 LIMIT = "a whole number from 200 to 60000, or null"
 TEXT = " (this is text: write the number without quotes)"
-RECIPE = "learning_rate, batch_size, weight_decay, shift, shift_share, contrast, rotation, zoom, "
-RECIPE += "optimizer, muon_rate, max_epochs"
+RECIPE = "epochs, learning_rate, batch_size, weight_decay, shift, shift_share, contrast, rotation, zoom, "
+RECIPE += "optimizer, muon_rate"
 NORM_IMAGES = "a whole number from 100 to 60000, or null"
 ONE_FAULT: list[tuple[str, Any, str]] = [
-    ("train.epoch", 3, "train.epoch: unknown parameter; did you mean epochs?"),
-    ("train.zzz", 3, "train.zzz: unknown parameter; known here: epochs, norm_images"),
+    ("full.epoch", 3, "full.epoch: unknown parameter; did you mean epochs?"),
+    ("train.zzz", 3, "train.zzz: unknown parameter; known here: norm_images"),
     ("thresholds.mnist.full.los", 3, "thresholds.mnist.full.los: unknown parameter; did you mean loss?"),
     ("thresholds.mnist.full.loss", 0, "thresholds.mnist.full.loss: 0 is not allowed; allowed: a number above 0 to 100"),
     ("thresholds.mnist.all", 1, "thresholds.mnist.all: unknown parameter; known here: full, binary"),
@@ -138,22 +237,11 @@ ONE_FAULT: list[tuple[str, Any, str]] = [
     ("multibit.shift", 9, "multibit.shift: 9 is not allowed; allowed: a whole number from 0 to 8"),
     ("multibit", MISSING, f"multibit: missing; allowed: a section with {RECIPE}, learned_step"),
     ("runtimes", {}, "runtimes: unknown parameter; did you mean runtime?"),
-    ("input_threshold.mnist", 0, "input_threshold.mnist: 0 is not allowed; allowed: a whole number from 1 to 255"),
-    (
-        "input_threshold.kmnist",
-        256,
-        "input_threshold.kmnist: 256 is not allowed; allowed: a whole number from 1 to 255",
-    ),
-    (
-        "input_threshold",
-        128,
-        "input_threshold: 128 is not allowed; allowed: a section with mnist, fashion_mnist, kmnist",
-    ),
     ("seed", MISSING, "seed: missing; allowed: a whole number from 0 below 4294967296"),
     ("data.limit", MISSING, f"data.limit: missing; allowed: {LIMIT}"),
-    ("train", MISSING, "train: missing; allowed: a section with epochs, norm_images"),
-    ("train", None, "train: None is not allowed; allowed: a section with epochs, norm_images"),
-    ("train", [3, 100], "train: [3, 100] is not allowed; allowed: a section with epochs, norm_images"),
+    ("train", MISSING, "train: missing; allowed: a section with norm_images"),
+    ("train", None, "train: None is not allowed; allowed: a section with norm_images"),
+    ("train", [3, 100], "train: [3, 100] is not allowed; allowed: a section with norm_images"),
     ("seed", -1, "seed: -1 is not allowed; allowed: a whole number from 0 below 4294967296"),
     ("seed", 2**32, "seed: 4294967296 is not allowed; allowed: a whole number from 0 below 4294967296"),
     ("seed", True, "seed: True is not allowed; allowed: a whole number from 0 below 4294967296"),
@@ -261,7 +349,7 @@ NOT_YAML = {
     "open bracket": (b"seed: [1\n", "not valid YAML"),
     "tab": (b"train:\n\tepochs: 1\n", "not valid YAML"),
     "duplicate key": (b"seed: 1\nseed: 2\n", 'found duplicate key "seed"'),
-    "duplicate key in a section": (b"train:\n  epochs: 1\n  epochs: 2\n", 'found duplicate key "epochs"'),
+    "duplicate key in a section": (b"full:\n  epochs: 1\n  epochs: 2\n", 'found duplicate key "epochs"'),
     "two documents": (b"seed: 1\n---\nseed: 2\n", "not valid YAML"),
     "tag": (b"seed: !!python/object:os.system 1\n", "not valid YAML"),
     "not UTF-8": (b"seed: \xff\n", "not valid YAML"),
@@ -310,19 +398,6 @@ def test_training_of_a_variant(
     training = params.parse(content, "params.yaml").training(variant)
     assert (training.variant, training.bits, training.latent_clip, training.seed) == (variant, width, clip, 7)
     assert training.recipe.model_dump() == content[section]
-
-
-@pytest.mark.parametrize(("epochs", "full", "binary"), [(1, 1, 1), (2, 2, 2), (3, 2, 3)])
-def test_max_epochs_bounds_the_epochs_of_its_variant(epochs: int, full: int, binary: int) -> None:
-    loaded = params.parse(changed(("train.epochs", epochs)), "params.yaml")
-    assert (loaded.training("full").train.epochs, loaded.training("binary").train.epochs) == (full, binary)
-    assert loaded.training("full").recipe.batch_size == GOOD["full"]["batch_size"]
-
-
-@pytest.mark.parametrize(("bits", "epochs"), [(1, 3), (2, 2), (16, 2)])
-def test_a_one_bit_network_takes_all_epochs(bits: int, epochs: int) -> None:
-    content = changed(("train.epochs", 3), ("multibit.max_epochs", 2), ("model.bits", bits))
-    assert params.parse(content, "params.yaml").training("binary").train.epochs == epochs
 
 
 @pytest.mark.parametrize(("bits", "rate"), [(1, 0.01), (2, None), (16, None)])
@@ -376,4 +451,4 @@ def test_bop_is_no_optimizer_of_wider_weights(section: str) -> None:
 def test_flatten_joins_names_with_dots() -> None:
     assert params.flatten({"a": {"b": {"c": 1}, "d": None}, "e": 2}) == {"a.b.c": 1, "a.d": None, "e": 2}
     flat = params.flatten(params.parse(GOOD, "x").train, "train.")
-    assert flat == {"train.epochs": 3, "train.norm_images": None}
+    assert flat == {"train.norm_images": None}

@@ -42,7 +42,14 @@ UP_TO_DATE = "Data and pipelines are up to date."
 def study(make_clone: Callable[[str], Clone]) -> Clone:
     """A small study, run once from nothing and committed."""
     clone = make_clone("study")
-    clone.set(data__limit="400", train__epochs="1", full__batch_size="40", binary__batch_size="40")
+    clone.set(
+        data__limit="400",
+        full__epochs="1",
+        full__batch_size="40",
+        binary__epochs="1",
+        binary__batch_size="40",
+        multibit__epochs="1",
+    )
     clone.run("dvc", "repro")
     clone.run("dvc", "commit", "--force", "sweep")  # frozen, so that only this or --force notes its new parameters
     clone.commit()
@@ -173,7 +180,9 @@ def test_the_binary_row_is_that_of_the_packed_network(study: Clone) -> None:
 def test_readme_shows_the_reports_until_someone_edits_it(study: Clone) -> None:
     study.run("bnn", "readme", "--check")
     page = study.read("README.md")
-    (study.folder / "README.md").write_text(page.replace("| 6,964 |", "| 6,965 |"), encoding="utf-8")
+    size = f"| {json.loads(study.read('reports/sizes.json'))['binary']['weight_bytes']:,} |"
+    assert size in page
+    (study.folder / "README.md").write_text(page.replace(size, "| 1 |"), encoding="utf-8")
     assert study.run("bnn", "readme", "--check", check=False).returncode == 1
     study.run("bnn", "readme")
     assert study.read("README.md") == page
@@ -220,7 +229,12 @@ def test_stages_themselves_refuse_damaged_data(study: Clone, name: str, command:
     ("setting", "message"),
     [
         ("model.bits=banana", "model.bits: 'banana' is not allowed; allowed: 1, 2, 4, 8, 16, 32"),
-        ("train.epochs=0", "train.epochs: 0 is not allowed; allowed: a whole number from 1 to 10000"),
+        ("binary.epochs=0", "binary.epochs: 0 is not allowed; allowed: a whole number from 1 to 10000"),
+        ("model.topology=pool", "Parameters 'topologies.pool.blocks' are missing from 'params.yaml'"),  # by DVC itself
+        (
+            "topologies.pooled.blocks=[{channels: 8, kernel: 29, pool: 1}]",
+            "topologies.pooled.blocks[0].kernel: 29 is not allowed; allowed: a whole number from 1 to 28",
+        ),
         ("binary.learning_rate='1e-06'", "write the number without quotes"),
     ],
 )
@@ -232,6 +246,17 @@ def test_bad_parameter_stops_before_training(study: Clone, setting: str, message
     assert done.returncode != 0
     assert message in done.stdout + done.stderr
     assert len(runs_of(study)) == before
+
+
+def test_another_topology_makes_both_trainings_stale(study: Clone) -> None:
+    study.set(model__topology="baseline")
+    try:
+        status = json.loads(study.run("dvc", "status", "--json", "train_full", "train_binary").stdout)
+    finally:
+        study.run("git", "checkout", "--quiet", "params.yaml")
+    blocks, planes = ({f"topologies.baseline.{name}": "new"} for name in ("blocks", "input.mnist"))
+    changed = {stage: entries[0]["changed deps"]["params.yaml"] for stage, entries in status.items()}
+    assert changed == {"train_full": blocks, "train_binary": blocks | planes}
 
 
 def test_a_server_that_is_down_costs_a_warning(study: Clone) -> None:
@@ -256,7 +281,7 @@ def test_killed_at_any_moment_the_pipeline_ends_with_the_same_hashes(study: Clon
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         # DVC may have been killed while it wrote; so begins `make repro`.
-        study.run("python", "-m", "bnnlib.cli", "mend")
+        study.run("bnn", "mend")
     study.run("dvc", "repro")
     assert lock(study) == before
     assert study.run("git", "status", "--porcelain").stdout == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 from collections.abc import Callable, Iterator
 
@@ -36,8 +37,8 @@ def confusion() -> Figure:
     return plots.confusion(matrix, "title", mnist.CLASS_NAMES["mnist"])
 
 
-def kernel() -> Figure:
-    return plots.kernel(np.linspace(-1, 1, 81, dtype=np.float32).reshape(9, 9))
+def kernel(side: int = 5, planes: int = 1) -> Figure:
+    return plots.kernel(np.linspace(-1, 1, planes * side**2, dtype=np.float32).reshape(side, planes * side))
 
 
 def mistakes(*numbers: int) -> Figure:
@@ -53,6 +54,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "macro-F1 that reaches 0 and 1": lambda: curve("macro_f1", 0.0, 0.5, 1.0),
     "confusion": confusion,
     "kernel": kernel,
+    "kernel of three planes": lambda: kernel(planes=3),
+    "kernel of one pixel and 64 planes": lambda: kernel(side=1, planes=64),
     "benchmark": lambda: plots.benchmark(benchmarks.as_json()),
     "benchmark without peers": lambda: plots.benchmark(benchmarks.as_json_without_peers()),
     "frontier": lambda: plots_evidence.frontier(evidences.POINTS),
@@ -144,6 +147,33 @@ def test_a_kernel_runs_from_black_through_grey_to_white() -> None:
     grey = found[found.shape[0] // 2, :, 0]
     # 5 / 6 of the picture's width belong to the axes or more; each column of the kernel is met away from its edges.
     assert [round(float(grey[int(len(grey) * at)]), 1) for at in (0.25, 0.5, 0.75)] == [0.0, 0.5, 1.0]
+
+
+def test_the_planes_of_a_kernel_are_framed_tiles_side_by_side() -> None:
+    weights = np.arange(12, dtype=np.float32).reshape(2, 6)
+    figure = plots.kernel(weights)
+    [axes] = figure.axes
+    tiles = [np.asarray(image.get_array()).tolist() for image in axes.images]
+    assert tiles == [[[0, 1], [6, 7]], [[2, 3], [8, 9]], [[4, 5], [10, 11]]]
+    frames = [patch.get_bbox().extents.tolist() for patch in axes.patches]
+    assert frames == [[image.get_extent()[0], 0, image.get_extent()[1], 2] for image in axes.images]
+    for (_, _, end, _), (start, _, _, _) in itertools.pairwise(frames):
+        assert start > end
+    assert {image.get_clim() for image in axes.images} == {(-11, 11)}  # one scale for all
+
+
+def test_black_and_white_planes_can_be_told_apart() -> None:
+    """A white plane ends in a frame, a black one in a gap."""
+    for value in (-1, 1):
+        grey = pixels(plots.kernel(np.full((3, 6), value, np.float32)))[33, :, 0]
+        changes = np.flatnonzero(np.diff(grey > 0.5))
+        middle = changes[(changes > len(grey) * 0.4) & (changes < len(grey) * 0.6)]
+        assert len(middle) >= 2, value
+
+
+@pytest.mark.parametrize(("planes", "size"), [(1, (1.2, 1.2)), (3, (1.8, 0.6)), (10, (6, 0.6)), (64, (6, 0.6))])
+def test_the_size_of_a_kernel_follows_from_its_planes(planes: int, size: tuple[float, float]) -> None:
+    assert kernel(planes=planes).get_size_inches().tolist() == pytest.approx(size)
 
 
 @pytest.mark.parametrize(("bits", "text"), [(1, "binary (1 bit)"), (2, "binary (2 bits)")])

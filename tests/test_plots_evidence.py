@@ -21,14 +21,14 @@ def test_the_frontier_puts_each_network_at_its_size_and_score() -> None:
     assert [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in shown] == [
         (point.weight_bytes, point.score) for point in POINTS
     ]
-    assert [line.get_marker() for line in shown] == ["o", "o", "D", "s", "x"]
+    assert [line.get_marker() for line in shown] == ["o", "o", "D", "v", "s", "x"]
     assert [text.get_text() for text in axes.texts] == [point.name for point in POINTS]
     [legend] = figure.legends
-    kinds = ("binary", "full", "seeds", "throughout", "full precision")
+    kinds = ("binary", "full", "seeds", "baseline", "throughout", "full precision")
     assert [text.get_text() for text in legend.get_texts()] == [plots_evidence.LEGEND[kind] for kind in kinds]
 
 
-@pytest.mark.parametrize(("count", "label"), [(3, "macro-F1"), (5, "macro-F1 (published: accuracy)")])
+@pytest.mark.parametrize(("count", "label"), [(4, "macro-F1"), (6, "macro-F1 (published: accuracy)")])
 def test_the_frontier_says_what_score_the_others_have(count: int, label: str) -> None:
     assert plots_evidence.frontier(POINTS[:count]).axes[0].get_ylabel() == label
 
@@ -36,7 +36,7 @@ def test_the_frontier_says_what_score_the_others_have(count: int, label: str) ->
 def test_the_frontier_shows_the_deviation_of_the_seeds() -> None:
     [axes] = plots_evidence.frontier(POINTS).axes
     bars = [container.lines[2] for container in axes.containers]
-    assert [len(bar) for bar in bars] == [0, 0, 1, 0, 0]
+    assert [len(bar) for bar in bars] == [0, 0, 1, 1, 0, 0]
     [[[_, low], [_, high]]] = bars[2][0].get_segments()
     assert [low, high] == pytest.approx([0.99, 0.992], abs=1e-12)
 
@@ -55,6 +55,21 @@ def test_names_of_neighbours_do_not_overlap() -> None:
         for other_left, other_right, other_bottom, other_top in found[number + 1 :]:
             apart = right <= other_left or other_right <= left or top <= other_bottom or other_top <= bottom
             assert apart, (number, found)
+
+
+def test_a_name_crosses_no_edge_of_the_axes() -> None:
+    """To the right of the first is another point, and to its left too little room for the name."""
+    others = [Point("throughout", "", size, 0.98) for size in (12_000, 10_000_000)]
+    figure = plots_evidence.frontier([Point("throughout", "of a long name", 10_000, 0.98), *others])
+    [(left, _, _, _)] = rectangles(figure)
+    assert left >= figure.axes[0].get_window_extent().x0
+
+
+def test_every_kind_of_point_looks_different_and_has_a_label() -> None:
+    assert set(plots_evidence.LEGEND) == set(plots_evidence.KINDS)
+    assert len(set(plots_evidence.LEGEND.values())) == len(plots_evidence.KINDS)
+    colourless = [shape for shape, *_ in plots_evidence.KINDS.values()]
+    assert len(set(colourless)) == len(colourless) - 1  # our two published networks share theirs
 
 
 @pytest.mark.parametrize("score", [0.0, 1.0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+import topologies
 from rich.console import Console
 
 from bnnlib import progress
@@ -15,7 +16,10 @@ from bnnlib.training import Epoch
 
 def epochs(flip_ratio: float | None) -> list[Epoch]:
     train, validation = Scores(0.98765, 0.04321, 0.9), Scores(0.91234, 0.12345, 0.8)
-    return [Epoch(number, 0.1, flip_ratio, train, validation, Published({}, 1, number)) for number in (1, 2, 3)]
+    return [
+        Epoch(number, 0.1, flip_ratio, train, validation, Published({}, topologies.SMALL, 1, number))
+        for number in (1, 2, 3)
+    ]
 
 
 SCORES = "loss 0.0432 (validation 0.1235), macro-F1 0.9877 (validation 0.9123)"

@@ -1,4 +1,4 @@
-"""The record of a benchmark, from fabricated times: ratios by hand, what is missing, the table."""
+"""The record of a benchmark, from fabricated times: ratios by hand, what is missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ RATIOS = {
     "onnxruntime_fp32": 13.0,
     "onnxruntime_int8": 7.0,
     "torch_fp32_latency": 15.0,  # channels_last 300 / 20
-    "ceiling_fraction": 0.75,  # 6 / 8: the faster of the variants
     "two_cores": 1.8,  # 9 / 5
 }
 
@@ -51,7 +50,6 @@ def test_what_is_missing_is_null_with_its_reason() -> None:
     missing = {
         "onnxruntime_fp32": "no onnxruntime",
         "onnxruntime_int8": "no onnxruntime",
-        "ceiling_fraction": "no compiler",
         "two_cores": "this process may use one core only",
     }
     assert found["ratios"] == {name: None if name in missing else value for name, value in RATIOS.items()}
@@ -59,8 +57,6 @@ def test_what_is_missing_is_null_with_its_reason() -> None:
     assert found["contestants"]["onnxruntime_int8"]["missing"] == "no onnxruntime"
     assert found["contestants"]["onnxruntime_int8"]["times"] == []
     assert (found["masked"]["ratios"], found["masked"]["reason"]) == ({"torch_fp32": None}, "no AVX2")
-    assert found["memory"] == {"reason": "no memory"}
-    assert found["largest_layer"]["ceiling"] is None
 
 
 def test_the_record_is_json_and_complete() -> None:
@@ -73,32 +69,3 @@ def test_the_record_is_json_and_complete() -> None:
     assert [(time["threads"], time["batch"]) for time in fast["times"]] == [(1, 1), (1, 64), (2, 64)]
     assert fast["times"][0]["us_per_image"] == {"median": 20.0, "low": 20.0, "high": 20.0}
     assert found["contestants"]["reference"]["largest_batch"] == 64
-    layer = found["largest_layer"]
-    assert (layer["name"], layer["ceiling"]) == ("blocks[1]", "ceiling_8")
-    assert layer["shape"] == "32 to 16 channels, kernel 9 x 9, 20 x 20 to 12 x 12 pixels"
-
-
-def test_shares_are_those_of_the_whole() -> None:
-    parts = benchmarks.as_json()["parts"]
-    assert parts["shares"] == {"blocks[0]": 0.2, "blocks[1]": 0.5, "blocks[2]": 0.1, "packing and head": 0.2}
-    assert parts["whole_us_per_image"]["median"] == 10.0
-
-
-def test_table() -> None:
-    lines = record.table(benchmarks.as_json()).splitlines()
-    assert lines[0].split("  ")[0] == "us an image"
-    assert len({len(line) for line in lines[:9]}) == 1  # aligned
-    rows = [line.split() for line in lines]
-    assert ["fast", "1", "20.0", "10.0", "98.00%"] in rows
-    assert ["fast", "2", "-", "5.0", "98.00%"] in rows
-    assert ["two_cores", "1.80", "1.80", "to", "1.80"] in rows
-    assert ["torch_fp32,", "AVX2", "only", "8.00", "8.00", "to", "8.00"] in rows
-    assert lines[-1] == "10,000 images grow memory by 1.5 MB (process 175.0 MB)"
-
-
-def test_table_of_what_is_missing() -> None:
-    text = record.table(benchmarks.as_json_without_peers())
-    rows = [line.split() for line in text.splitlines()]
-    assert ["onnxruntime_int8", "missing"] in rows
-    assert ["ceiling_fraction", "-", "no", "compiler"] in rows
-    assert "memory" not in text

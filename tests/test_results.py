@@ -24,10 +24,8 @@ from bnnlib import (
     plots_evidence,
     readme,
     reports,
-    sweep_tables,
     weights,
 )
-from bnnlib.sweep import Run
 from stages.visualize import WORST
 
 PRINTED_DIGITS = 4
@@ -48,12 +46,26 @@ def network(variant: str) -> models.ConvNet:
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_scores_agree_to_the_printed_digits(variant: str, part: str, sets: dict[str, mnist.Split]) -> None:
-    committed = files.read_json(ROOT / "reports/metrics.json")[variant][part]
-    scores = evaluation.evaluate(network(variant), *evaluation.tensors(sets[part], "cpu")).scores
+def test_scores_of_the_binary_network_agree_to_the_printed_digits(part: str, sets: dict[str, mnist.Split]) -> None:
+    """Its dot products are whole numbers, so that every processor predicts the same."""
+    committed = files.read_json(ROOT / "reports/metrics.json")["binary"][part]
+    scores = evaluation.evaluate(network("binary"), *evaluation.tensors(sets[part], "cpu")).scores
     for name, value in vars(scores).items():
         assert f"{value:.{PRINTED_DIGITS}f}" == f"{committed[name]:.{PRINTED_DIGITS}f}", name
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_scores_of_the_full_network_agree_as_far_as_rounding_lets_them(part: str, sets: dict[str, mnist.Split]) -> None:
+    """Processors add in other orders, so that half values differ in their last bit: 2**-11 of each activation.
+
+    That moves a loss by about a thousandth of itself, and another prediction only where two classes are level. Three
+    images of 10,000 are as many as three more or fewer errors: 0.0003 of accuracy, and of macro-F1 about as much.
+    """
+    committed = files.read_json(ROOT / "reports/metrics.json")["full"][part]
+    scores = evaluation.evaluate(network("full"), *evaluation.tensors(sets[part], "cpu")).scores
+    assert scores.loss == pytest.approx(committed["loss"], rel=0.01)
+    assert scores.accuracy == pytest.approx(committed["accuracy"], abs=3.5e-4)
+    assert scores.macro_f1 == pytest.approx(committed["macro_f1"], abs=5e-4)
 
 
 def test_every_prediction_of_the_binary_network_agrees(sets: dict[str, mnist.Split]) -> None:
@@ -91,28 +103,6 @@ def test_published_epoch_is_the_best_on_validation(variant: str) -> None:
     assert committed["validation"]["macro_f1"] == pytest.approx(best["validation_macro_f1"], abs=1e-12)
 
 
-def swept(bits: int) -> dict[int, Run]:
-    """The sweep's rows of the default recipe at a width, by seed."""
-    found = sweep_tables.rows(ROOT / "reports/sweep.csv", Run)
-    return {run.seed: run for run in found if (run.dataset, run.bits) == ("mnist", bits) and run.profile != "record"}
-
-
-def test_the_published_seed_has_the_best_binary_network_on_validation() -> None:
-    runs = swept(1)
-    assert len(runs) >= 5
-    assert params.load(ROOT / "params.yaml").seed == max(runs, key=lambda seed: runs[seed].validation_macro_f1)
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_the_published_network_is_the_sweeps(variant: str) -> None:
-    """Though trained on another number of threads."""
-    committed = files.read_json(ROOT / "reports/metrics.json")[variant]
-    run = swept(committed["bits"])[params.load(ROOT / "params.yaml").seed]
-    assert (committed["epoch"], committed["test"]["macro_f1"]) == (run.epoch, pytest.approx(run.macro_f1, abs=1e-12))
-    assert committed["validation"]["macro_f1"] == pytest.approx(run.validation_macro_f1, abs=1e-12)
-    assert committed["test"]["loss"] == pytest.approx(run.loss, abs=0.5 * 10**-reports.LOSS_DIGITS)
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_figures_follow_from_the_reports(variant: str) -> None:
     """Drawn anew they are the same bytes, where matplotlib and its fonts are those of the lock."""
@@ -129,7 +119,7 @@ def test_figures_that_weigh_follow_from_the_reports(sets: dict[str, mnist.Split]
     name = params.load(ROOT / "params.yaml").data.name
     names = {variant: plots.name(variant, result["bits"]) for variant, result in scores.items()}
     others = anchors.parse((ROOT / "docs/anchors.md").read_text(encoding="utf-8"), "anchors.md")
-    points = evidence.points(scores, sizes, names, sweep_tables.rows(ROOT / "reports/sweep.csv", Run), others, name)
+    points = evidence.points(scores, sizes, names, evidence.swept(ROOT / "reports"), others, name)
     worst = mistakes.worst(files.read_csv(ROOT / "reports/predictions.csv"), WORST)
     drawn = {
         "frontier": plots_evidence.frontier(points),

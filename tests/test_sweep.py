@@ -39,9 +39,9 @@ def changed(name: str, value: object, base: Params = BASE) -> Params:
 def run(**changes: Any) -> Run:
     values: dict[str, Any] = {
         "dataset": "mnist",
+        "topology": "pooled",
         "bits": 1,
         "surrogate": "ste",
-        "profile": "default",
         "seed": 0,
         "epoch": 3,
         "macro_f1": 0.5,
@@ -88,32 +88,35 @@ def test_each_width_has_its_recipe_and_all_jobs_one_thread_and_one_split() -> No
     assert recipes == [BASE.full, BASE.binary, BASE.multibit]
     assert {each.training.runtime.threads for each in (full, binary, wider)} == {1}
     assert {each.data.split_seed for each in (full, binary)} == {BASE.data.split_seed}
-    assert str(full) == "mnist, 16 bits, seed 7"
-    assert str(binary) == "mnist, 1 bit, ste, default, seed 7"
+    assert str(full) == "mnist, pooled, 16 bits, seed 7"
+    assert str(binary) == "mnist, pooled, 1 bit, ste, seed 7"
 
 
-def test_the_profile_counts_at_1_bit_only_and_has_its_own_epochs() -> None:
-    found = {
-        (each.training.bits, each.profile): each.training for each in grid(bits=[1, 4], profiles=["default", "record"])
-    }
-    assert set(found) == {(1, "default"), (1, "record"), (4, "none")}
-    long = found[1, "record"]
-    assert long.train.epochs == BASE.record.epochs
-    changes = {"rotation": BASE.record.rotation, "zoom": BASE.record.zoom}
-    assert long.recipe == BASE.binary.model_copy(update=changes)
+def test_a_job_and_its_row_are_called_the_same() -> None:
+    assert str(run(seed=7)) == str(grid(bits=[1], seeds=[7])[0])
+    assert str(run(bits=16, surrogate="none")) == str(grid(bits=[16], seeds=[0])[0])
 
 
-@pytest.mark.parametrize("name", ["rotation", "zoom"])
-def test_the_profile_has_its_own_turns(name: str) -> None:
-    long = job(changed(f"record.{name}", 1.5, changed("profile", "record")))
-    assert long.training.recipe == BASE.binary.model_copy(update={name: 1.5})
+def test_each_topology_is_a_job_with_its_own_sizes_and_the_same_recipe() -> None:
+    found = grid(topologies=["pooled", "baseline"], bits=[1, 16])
+    assert sorted((each.training.bits, each.topology) for each in found) == [
+        (1, "baseline"),
+        (1, "pooled"),
+        (16, "baseline"),
+        (16, "pooled"),
+    ]
+    for each in found:
+        named = BASE.topologies[each.topology]
+        assert each.training.topology.blocks == named.blocks
+        assert each.training.topology.input == (named.input.mnist if each.training.bits == 1 else ())
+        assert each.training.recipe == (BASE.binary if each.training.bits == 1 else BASE.full)
 
 
-def test_the_profile_of_its_own_epochs_goes_with_no_others() -> None:
-    assert len(grid(profiles=["default"], epochs=[3])) == 1
-    assert len(grid(profiles=["record"], bits=[16], epochs=[3])) == 1  # where it has no say
-    with pytest.raises(SweepError, match=r"--epochs has no say in the profile record.*leave one of them out"):
-        grid(profiles=["default", "record"], epochs=[3])
+def test_the_input_of_a_topology_is_that_of_the_data_set() -> None:
+    found = grid(topologies=["pooled", "baseline"], datasets=["mnist", "fashion_mnist"], bits=[1])
+    for each in found:
+        assert each.training.topology.input == getattr(BASE.topologies[each.topology].input, each.data.name)
+    assert len(found) == 4
 
 
 def test_repeated_values_are_one_job_and_no_axes_are_the_base() -> None:
@@ -122,27 +125,38 @@ def test_repeated_values_are_one_job_and_no_axes_are_the_base() -> None:
     assert (only.training.seed, only.training.bits) == (BASE.seed, BASE.model.bits)
 
 
-def test_epochs_of_the_option_stay_below_the_bound_of_the_recipe() -> None:
-    wide, full = BASE.multibit.max_epochs, BASE.full.max_epochs
-    assert wide is not None
-    assert full is not None
-    asked = max(wide, full) + 9
-    found = {each.training.bits: each.training.train.epochs for each in grid(bits=[1, 4, 16], epochs=[asked])}
-    assert found == {1: asked, 4: wide, 16: full}
+def test_epochs_of_the_option_are_those_of_every_recipe() -> None:
+    asked = 9_999
+    found = grid(bits=[1, 4, 16], epochs=[asked])
+    assert {each.training.bits: each.training.recipe.epochs for each in found} == dict.fromkeys([1, 4, 16], asked)
+    assert {each.training.bits: each.training.recipe.epochs for each in grid(bits=[1, 4, 16])} == {
+        1: BASE.binary.epochs,
+        4: BASE.multibit.epochs,
+        16: BASE.full.epochs,
+    }
 
 
 def test_all_faults_of_the_options_are_listed_at_once() -> None:
     with pytest.raises(SweepError) as caught:
-        grid(seeds=[0, -1, "x"], bits=[3, 1], surrogates=["stee"], datasets=["digits"], epochs=[0])
+        grid(
+            seeds=[0, -1, "x"],
+            bits=[3, 1],
+            surrogates=["stee"],
+            topologies=["pooled", "poled", 5],
+            datasets=["digits"],
+            epochs=[0],
+        )
     first, *faults = str(caught.value).splitlines()
-    assert first == "the sweep's options: 6 faults"
+    assert first == "the sweep's options: 8 faults"
     assert [fault.partition(" is not allowed; allowed: ")[0].strip() for fault in faults] == [
         "--seeds: seed: -1",
         "--seeds: seed: 'x'",
         "--bits: model.bits: 3",
         "--surrogates: binary.surrogate: 'stee'",
+        "--topologies: model.topology: 'poled'",
+        "--topologies: model.topology: 5",
         "--datasets: data.name: 'digits'",
-        "--epochs: train.epochs: 0",
+        "--epochs: full.epochs: 0",  # and the same of the other recipes
     ]
     assert all(fault.partition("; allowed: ")[2] for fault in faults)
 
@@ -155,13 +169,16 @@ def test_all_faults_of_the_options_are_listed_at_once() -> None:
         ("binary.surrogate", "approx"),
         ("binary.latent_clip", 0.5),
         ("binary.learning_rate", 0.001),
-        ("train.epochs", 3),
+        ("binary.epochs", 3),
+        ("train.norm_images", None),
         ("binary.batch_size", 50),
         ("data.limit", 300),
         ("data.validation_fraction", 0.3),
         ("data.split_seed", 1),
         ("runtime.device", "cuda"),
-        ("profile", "record"),
+        ("model.topology", "baseline"),
+        ("topologies.pooled.input.mnist", (34, 64)),
+        ("topologies.pooled.blocks", BASE.topologies["pooled"].model_dump()["blocks"][:2]),
     ],
 )
 def test_what_changes_the_results_changes_the_key(name: str, value: object) -> None:
@@ -186,31 +203,34 @@ def test_data_and_code_change_the_key(change: dict[str, Any]) -> None:
         ("full.learning_rate", 0.5),
         ("multibit.learning_rate", 0.5),
         ("thresholds.mnist.full.loss", 9.0),
-        ("record.epochs", 9),
+        ("full.epochs", 9),
+        ("topologies.pooled.input.kmnist", (1,)),
+        ("topologies.baseline.blocks", ()),
     ],
 )
-def test_what_has_no_say_in_the_results_keeps_the_key(name: str, value: object) -> None:
+def test_what_does_not_change_the_results_keeps_the_key(name: str, value: object) -> None:
     assert job(changed(name, value)).key == job().key
 
 
 def test_tables_are_in_the_order_of_the_grid() -> None:
     runs = [
         run(key="z", bits=1, seed=10),
-        run(key="y", bits=16, surrogate="none", profile="none"),
+        run(key="y", bits=16, surrogate="none"),
         run(key="x", bits=1, seed=9),
         run(key="w", bits=1, surrogate="approx"),
+        run(key="v", bits=16, surrogate="none", topology="baseline"),
     ]
-    moments = [moment("y", 1), moment("x", 10), moment("x", 9), moment("w", 1)]
+    moments = [moment("y", 1), moment("x", 10), moment("x", 9), moment("w", 1), moment("v", 1)]
     table, epochs = sweep.ordered(runs, moments)
-    assert [each.key for each in table] == ["w", "x", "z", "y"]
-    assert [(each.key, each.epoch) for each in epochs] == [("w", 1), ("x", 9), ("x", 10), ("y", 1)]
+    assert [each.key for each in table] == ["v", "w", "x", "z", "y"]
+    assert [(each.key, each.epoch) for each in epochs] == [("v", 1), ("w", 1), ("x", 9), ("x", 10), ("y", 1)]
 
 
 def test_mean_and_sample_standard_deviation() -> None:
     """Of 0.5, 0.75, 1.0: mean 0.75, squares of deviations 1/16 + 0 + 1/16 = 1/8, over n - 1 = 2: 1/16, root 1/4."""
     runs = [run(seed=seed, macro_f1=value, loss=4 * value) for seed, value in enumerate((0.75, 1.0, 0.5))]
     [found] = sweep.aggregate(runs)
-    assert (found.group, found.n) == (("mnist", 1, "ste", "default"), 3)
+    assert (found.group, found.n) == (("mnist", "pooled", 1, "ste"), 3)
     assert found.scores["macro_f1"] == Spread(0.75, 0.25)
     assert found.scores["loss"] == Spread(3.0, 1.0)
     assert found.scores["validation_loss"] == Spread(1.0, 0.0)
@@ -218,21 +238,21 @@ def test_mean_and_sample_standard_deviation() -> None:
 
 def test_aggregates_keep_groups_apart_and_one_run_has_no_deviation() -> None:
     runs = [
-        run(bits=16, surrogate="none", profile="none", loss=2.0),
+        run(bits=16, surrogate="none", loss=2.0),
         run(seed=1),
         run(seed=0),
         run(surrogate="approx", loss=3.0),
-        run(profile="record", loss=4.0),
+        run(topology="large", loss=4.0),
     ]
     found = sweep.aggregate(runs)
     assert [(*each.group[1:], each.n) for each in found] == [
-        (1, "approx", "default", 1),
-        (1, "ste", "default", 2),
-        (1, "ste", "record", 1),
-        (16, "none", "none", 1),
+        ("large", 1, "ste", 1),
+        ("pooled", 1, "approx", 1),
+        ("pooled", 1, "ste", 2),
+        ("pooled", 16, "none", 1),
     ]
     losses = [each.scores["loss"] for each in found]
-    assert losses == [Spread(3.0, None), Spread(1.0, 0.0), Spread(4.0, None), Spread(2.0, None)]
+    assert losses == [Spread(4.0, None), Spread(3.0, None), Spread(1.0, 0.0), Spread(2.0, None)]
 
 
 def test_an_empty_table_sums_up_to_nothing() -> None:

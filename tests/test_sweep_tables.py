@@ -56,7 +56,7 @@ def test_flip_ratio_stands_there_or_not(tmp_path: Path) -> None:
 def test_a_table_without_runs_has_its_columns(tmp_path: Path) -> None:
     tables = Tables(tmp_path / "sweep.csv")
     tables.write()
-    assert tables.path.read_text().startswith("dataset,bits,surrogate,profile,seed,epoch,macro_f1,loss,")
+    assert tables.path.read_text().startswith("dataset,topology,bits,surrogate,seed,epoch,macro_f1,loss,")
     assert tables.histories.read_text() == "key,epoch,train_loss,validation_loss,validation_macro_f1,flip_ratio\n"
     assert Tables(tables.path).runs == {}
 
@@ -78,8 +78,8 @@ def test_a_run_in_one_file_only_is_not_there(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda text: text.replace("macro_f1", "f1", 1), "columns are ['dataset', 'bits', 'surrogate', 'profile'"),
-        (lambda text: text.replace(",1,ste,default,2,", ",one,ste,default,2,"), "line 4: bits: 'one': "),
+        (lambda text: text.replace("macro_f1", "f1", 1), "columns are ['dataset', 'topology', 'bits', 'surrogate'"),
+        (lambda text: text.replace(",1,ste,2,", ",one,ste,2,"), "line 4: bits: 'one': "),
         (lambda text: text.replace(",6964,key1", ",6964"), "line 3: key: None: "),
         (lambda text: text.replace(",6964,key1", ",6964,key1,more"), "line 3: "),
         (lambda text: text.replace("0.3333333333333333", "nan"), "line 3: loss: 'nan': "),

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +28,8 @@ from bnnlib.sweep_tables import Tables
 from bnnlib.sweep_worker import Outcome
 
 AXES: dict[str, list[Any]] = {"seeds": [0, 1], "bits": [1, 16]}
+# Topologies by their numbers of channels, of one block that leaves a map of 4 x 4.
+TINY = {"two": 2, "three": 3}
 HERE = Engine("loky", jobs=2)
 EPOCH = Moment(key="", epoch=1, train_loss=1.0, validation_loss=1.0, validation_macro_f1=0.5, flip_ratio=None)
 BNN = [sys.executable, "-c", "from bnnlib import cli; cli.main()"]
@@ -64,10 +66,15 @@ def study(raw_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     (folder / "data/raw").symlink_to(raw_dir)
     (folder / "data/mnist.sha256").write_bytes((ROOT / "data/mnist.sha256").read_bytes())
     content = params.load(ROOT / "params.yaml").model_dump()
-    content["data"]["limit"] = 400
-    content["train"]["epochs"] = 1
+    content["data"]["limit"] = 200
+    content["train"]["norm_images"] = 100
+    inputs = {"mnist": [34, 128], "fashion_mnist": [8], "kmnist": [64]}
+    for name, channels in TINY.items():
+        blocks = [{"channels": channels, "kernel": 5, "pool": 6}]
+        content["topologies"][name] = {"input": inputs, "blocks": blocks}
+    content["model"]["topology"] = "two"
     for recipe in ("full", "binary", "multibit"):
-        content[recipe]["batch_size"] = 40
+        content[recipe] |= {"epochs": 1, "batch_size": 40}
     with (folder / "params.yaml").open("w") as file:
         YAML().dump(content, file)
     with pytest.MonkeyPatch.context() as environment:
@@ -85,11 +92,14 @@ def contents(tables: Tables) -> tuple[bytes, bytes]:
 
 def test_a_sweep_has_a_row_and_a_history_for_each_run(study: Study) -> None:
     places = [run.place() for run in study.tables.runs.values()]
-    groups = (("mnist", 1, "ste", "default"), ("mnist", 16, "none", "none"))
+    groups = (("mnist", "two", 1, "ste"), ("mnist", "two", 16, "none"))
     assert places == [(group, seed) for group in groups for seed in (0, 1)]
     assert {run.key for run in study.tables.runs.values()} == {job.key for job in study.jobs()}
     assert study.lines[0] == f"4 runs, 0 of them in {study.tables.path} already"
     assert [line[:4] for line in study.lines[1:]] == ["1/4 ", "2/4 ", "3/4 ", "4/4 "]
+    # 1 bit: 2 planes to 2 channels, 5 x 5, then 2 to 10, 4 x 4; 16 bits: of one plane.
+    sizes = {(run.bits, run.weight_bytes) for run in study.tables.runs.values()}
+    assert sizes == {(1, (100 + 320 + 7) // 8), (16, 2 * (50 + 320))}
     flips = [line.rsplit(",", 1)[1] for line in study.tables.histories.read_text().splitlines()[1:]]
     assert [bool(flip) for flip in flips] == [True, True, False, False]
 
@@ -111,14 +121,16 @@ def test_a_sweep_is_a_run_in_the_logbook_and_each_training_one_below_it(study: S
     below = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
     assert set(below) == {str(job) for job in study.jobs()}
     assert {run.info.status for run in (parent, *below.values())} == {"FINISHED"}
-    row = next(run for run in study.tables.runs.values() if run.place() == (("mnist", 1, "ste", "default"), 1))
-    logged = below["mnist, 1 bit, ste, default, seed 1"].data
-    assert logged.params["profile"] == "default"
+    row = next(run for run in study.tables.runs.values() if run.place() == (("mnist", "two", 1, "ste"), 1))
+    logged = below["mnist, two, 1 bit, ste, seed 1"].data
+    assert logged.params["model.topology"] == "two"
+    assert logged.params["topology.input"] == "(34, 128)"
+    assert "'channels': 2" in logged.params["topology.blocks"]
     assert (logged.metrics["loss"], logged.metrics["validation_loss"]) == (row.loss, row.validation_loss)
     assert logged.metrics["epoch_flip_ratio"] > 0
     assert (logged.params["quantization.bits"], logged.params["data.limit"], logged.tags["sweep_key"]) == (
         "1",
-        "400",
+        "200",
         row.key,
     )
 
@@ -152,6 +164,16 @@ def test_a_larger_grid_adds_what_is_missing(study: Study, tmp_path: Path) -> Non
     assert set(out.read_text().splitlines()) & set(theirs) == {theirs[0], theirs[4]}
 
 
+def test_topologies_are_rows_beside_each_other_each_with_its_own_weights(study: Study, tmp_path: Path) -> None:
+    out = tmp_path / "sweep.csv"
+    lines = study.perform(out, topologies=["two", "three"], seeds=[0], bits=[1])
+    told = {line.partition(": validation")[0].partition(" ")[2] for line in lines[1:]}
+    assert told == {"mnist, two, 1 bit, ste, seed 0", "mnist, three, 1 bit, ste, seed 0"}
+    three, two = Tables(out).runs.values()
+    assert two == next(iter(study.tables.runs.values()))
+    assert (three.topology, three.weight_bytes) == ("three", (150 + 480 + 7) // 8)
+
+
 @pytest.mark.parametrize("change", [{"epochs": [2]}, {"code": "other"}, {"split_seed": 5}])
 def test_a_table_of_another_recipe_is_refused_and_left_alone(
     study: Study, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -168,28 +190,54 @@ def test_a_table_of_another_recipe_is_refused_and_left_alone(
     assert contents(study.tables) == before
 
 
-@pytest.mark.parametrize("profile", ["default", "record"])
-def test_a_table_that_holds_both_profiles_goes_on_whatever_the_parameters_say(
-    study: Study, tmp_path: Path, profile: str
-) -> None:
-    axes: dict[str, list[Any]] = {"bits": [1, 16], "seeds": [0], "profiles": ["default", "record"]}
-    base = study.cfg.model_copy(update={"profile": profile})
+@pytest.fixture
+def both(study: Study, tmp_path: Path) -> Tables:
+    """A table with runs of both topologies that nobody trained."""
     table = Tables(tmp_path / "sweep.csv")
-    for point in sweep.variants(base, axes):
+    some = next(iter(study.tables.runs.values()))
+    for point in sweep.variants(study.cfg, {"bits": [1, 16], "seeds": [0], "topologies": [*TINY]}):
         job = study.job(point)
-        place = {"bits": job.training.bits, "surrogate": job.surrogate, "profile": job.profile, "key": job.key}
-        some = next(iter(study.tables.runs.values()))
+        place = {"topology": job.topology, "bits": job.training.bits, "surrogate": job.surrogate, "key": job.key}
         table.add(some.model_copy(update=place), [EPOCH.model_copy(update={"key": job.key})])
-    found = list(sweeping.perform(base, axes, study.data, table.path, HERE))
-    assert found == [f"3 runs, 3 of them in {table.path} already"]
-    others = {**axes, "profiles": ["default"], "epochs": [9]}
-    with pytest.raises(SweepError, match="holds 2 of 3 runs by other parameters"):
-        list(sweeping.perform(base, others, study.data, table.path, HERE))
+    return table
+
+
+@pytest.mark.parametrize("topology", TINY)
+def test_a_table_of_both_topologies_goes_on_whatever_the_parameters_name(
+    study: Study, both: Tables, topology: str
+) -> None:
+    base = study.cfg.model_copy(update={"model": study.cfg.model.model_copy(update={"topology": topology})})
+    axes: dict[str, list[Any]] = {"bits": [1, 16], "seeds": [0], "topologies": [*TINY]}
+    found = list(sweeping.perform(base, axes, study.data, both.path, HERE))
+    assert found == [f"4 runs, 4 of them in {both.path} already"]
+    with pytest.raises(SweepError, match="holds 4 of 4 runs by other parameters"):
+        list(sweeping.perform(base, {**axes, "epochs": [9]}, study.data, both.path, HERE))
+
+
+@pytest.mark.parametrize("change", ["changed", "gone"])
+def test_runs_of_a_topology_that_is_another_now_or_gone_are_refused(study: Study, both: Tables, change: str) -> None:
+    topologies = dict(study.cfg.topologies)
+    three = topologies.pop("three")
+    if change == "changed":
+        topologies["three"] = three.model_copy(update={"blocks": topologies["two"].blocks})
+    base = study.cfg.model_copy(update={"topologies": topologies})
+    before = contents(both)
+    with pytest.raises(SweepError, match=r"holds 2 of 4 runs by other .* among them mnist, three, 1 bit, ste, seed 0;"):
+        list(sweeping.perform(base, AXES, study.data, both.path, HERE))
+    assert contents(both) == before
+
+
+class Cluster(NamedTuple):
+    """A Dask cluster on loopback, two workers with one thread each, and the file in which its scheduler says where."""
+
+    scheduler: subprocess.Popen[bytes]
+    workers: list[subprocess.Popen[bytes]]
+    file: str
 
 
 @pytest.fixture
-def start(tmp_path: Path, raw_dir: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Start `dask` processes; they end with the test. They share no files with the sweep but the raw data."""
+def cluster(tmp_path: Path, raw_dir: Path) -> Iterator[Cluster]:
+    """It ends with the test, and shares no files with the sweep but the raw data."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -198,7 +246,7 @@ def start(tmp_path: Path, raw_dir: Path) -> Iterator[Callable[..., subprocess.Po
     }
     with ExitStack() as stack:
 
-        def run(*arguments: str) -> subprocess.Popen[bytes]:
+        def start(*arguments: str) -> subprocess.Popen[bytes]:
             command = [str(Path(sys.executable).parent / "dask"), *arguments]
             log = stack.enter_context((tmp_path / f"{time.monotonic_ns()}.log").open("wb"))
             process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
@@ -206,64 +254,47 @@ def start(tmp_path: Path, raw_dir: Path) -> Iterator[Callable[..., subprocess.Po
             stack.callback(process.kill)
             return process
 
-        yield run
+        meeting = ["--scheduler-file", str(tmp_path / "scheduler.json")]
+        scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *meeting)
+        options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1", "--local-directory"]
+        workers = [start("worker", *options, str(tmp_path / f"worker{number}"), *meeting) for number in range(2)]
+        yield Cluster(scheduler, workers, meeting[1])
 
 
-class Cluster(NamedTuple):
-    """A Dask cluster on loopback, and the file in which its scheduler says where it is."""
-
-    scheduler: subprocess.Popen[bytes]
-    workers: list[subprocess.Popen[bytes]]
-    file: str
-
-
-def cluster(start: Callable[..., subprocess.Popen[bytes]], folder: Path, workers: int) -> Cluster:
-    """Start a scheduler and so many workers of one thread."""
-    meeting = ["--scheduler-file", str(folder / "scheduler.json")]
-    scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *meeting)
-    options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1", "--local-directory"]
-    started = [start("worker", *options, str(folder / f"worker{number}"), *meeting) for number in range(workers)]
-    return Cluster(scheduler, started, meeting[1])
-
-
-def test_a_cluster_gives_the_same_table_though_a_worker_is_killed(
-    study: Study, tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]
+def test_a_cluster_gives_the_same_table_though_a_worker_is_killed_and_ends_with_its_scheduler(
+    study: Study, tmp_path: Path, cluster: Cluster
 ) -> None:
-    here = cluster(start, tmp_path, workers=2)
+    """One test, because a cluster takes seconds to start. The worker that is left then takes all jobs alone.
+
+    There are more jobs than those of the study, so that some are waiting when something is killed.
+    """
     tables = Tables(tmp_path / "sweep.csv")
-    jobs = study.jobs()
+    more = sweep.variants(study.cfg, {"bits": [1], "seeds": [*range(2, 40)]})
+    jobs = [*study.jobs(), *(study.job(point) for point in more)]
     nowhere = dict.fromkeys((job.key for job in jobs), study.folder / "not on the workers' machines")
-    with Client(scheduler_file=here.file, set_as_default=False, timeout=60) as watcher:
+    with Client(scheduler_file=cluster.file, set_as_default=False, timeout=60) as watcher:
         watcher.wait_for_workers(2, timeout=60)
-        outcomes = sweep_engine.results(jobs, nowhere, Engine("dask", scheduler=watcher.scheduler.address))
+        engine = Engine("dask", scheduler=watcher.scheduler.address)
+        outcomes = sweep_engine.results(jobs, nowhere, engine)
         done = [next(outcomes)]
         busy = next(address for address, keys in watcher.processing().items() if keys)
         [victim] = watcher.run(os.getpid, workers=[busy]).values()
         os.kill(victim, signal.SIGKILL)
         done.extend(outcomes)
         assert len(watcher.scheduler_info()["workers"]) == 1
-    assert victim in [worker.pid for worker in here.workers]
-    for outcome in done:
-        assert outcome.run is not None, outcome.error
-        tables.add(outcome.run, outcome.moments)
-    assert contents(tables) == contents(study.tables)
-
-
-def test_the_only_worker_takes_the_jobs_and_a_lost_scheduler_ends_the_sweep(
-    study: Study, tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]
-) -> None:
-    here = cluster(start, tmp_path, workers=1)
-    jobs = study.jobs()
-    nowhere = dict.fromkeys((job.key for job in jobs), study.folder / "not on the worker's machine")
-    with Client(scheduler_file=here.file, set_as_default=False, timeout=60) as watcher:
-        watcher.wait_for_workers(1, timeout=60)
-        address = watcher.scheduler.address
-        outcomes = sweep_engine.results(jobs, nowhere, Engine("dask", scheduler=address))
+        assert victim in [worker.pid for worker in cluster.workers]
+        assert {outcome.job.key for outcome in done} == {job.key for job in jobs}
+        for outcome in done:
+            assert outcome.run is not None, outcome.error
+            if outcome.run.key in study.tables.runs:
+                tables.add(outcome.run, outcome.moments)
+        assert contents(tables) == contents(study.tables)
+        outcomes = sweep_engine.results(jobs, nowhere, engine)
         assert next(outcomes).run is not None
         [waiting] = watcher.processing().values()
     assert waiting
-    here.scheduler.kill()
-    with pytest.raises(SweepError, match=f"the scheduler at {address} was lost.*goes on from there"):
+    cluster.scheduler.kill()
+    with pytest.raises(SweepError, match=f"the scheduler at {engine.scheduler} was lost.*goes on from there"):
         list(outcomes)
 
 
@@ -280,7 +311,7 @@ def test_a_failed_run_is_reported_and_the_others_are_stored(
     with pytest.raises(SweepError) as caught:
         study.perform(out, bits=[1])
     assert str(caught.value) == (
-        f"1 of 2 runs failed, the others are in {out}:\n  mnist, 1 bit, ste, default, seed 0: training loss is nan"
+        f"1 of 2 runs failed, the others are in {out}:\n  mnist, two, 1 bit, ste, seed 0: training loss is nan"
     )
     assert [run.seed for run in Tables(out).runs.values()] == [1]
 
@@ -302,7 +333,7 @@ def test_damaged_data_is_the_job_s_fault_not_the_sweep_s_end(study: Study, tmp_p
 
 
 def test_the_fingerprint_covers_all_that_computes() -> None:
-    """What training, scoring and preparing import, but for the parameters, whose values are in the key, and edges."""
+    """What training, scoring and preparing import, except the parameters, whose values are in the key, and edges."""
     modules = ("training", "evaluation", "runtime", "prepared")
     files = {file for module in modules for file in imports.closure(f"bnnlib/{module}.py")}
     needed = {file.removeprefix("bnnlib/").removesuffix(".py") for file in files if not file.endswith("__init__.py")}
@@ -325,6 +356,11 @@ def test_where_prepared_data_are_kept(environ: dict[str, str], folder: Path) -> 
     ("arguments", "message"),
     [
         (["--bits", "1,3", "--seeds", "0,"], "error: the sweep's options: 2 faults\n  --seeds: seed: ''"),
+        (
+            ["--topologies", "pooled,poled"],
+            "error: the sweep's options: 1 fault\n  --topologies: model.topology: 'poled' is not allowed; "
+            "allowed: pooled, baseline",
+        ),
         (["--backend", "dask"], "error: --backend dask wants --scheduler ADDRESS"),
         (["--scheduler", "tcp://h:1"], "error: --scheduler tcp://h:1 is for --backend dask, but the backend is loky"),
         (["--backend", "dask", "--scheduler", "tcp://h:1", "--jobs", "2"], "error: --jobs 2 is for --backend loky"),

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import steps
+import topologies
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bnnlib import batches, convolution, evaluation, models, quantizers, training
+from bnnlib import batches, evaluation, layers, models, quantizers, training
 from bnnlib.batches import Augmentation
 from bnnlib.metrics import Scores
 from bnnlib.mnist import Split
 from bnnlib.models import ConvNet, NonFiniteError, Published
-from bnnlib.params import BopRecipe, Quantization, Recipe, Runtime, Train, Training
+from bnnlib.params import BopRecipe, Quantization, Recipe, Runtime, Training
 from bnnlib.training import Epoch
 
 
@@ -36,23 +36,29 @@ def split_of(count: int, seed: int) -> Split:
 TRAIN, VALIDATION = split_of(130, seed=1), split_of(50, seed=2)
 
 
+def recipe(epochs: int) -> Recipe:
+    return Recipe(
+        epochs=epochs,
+        learning_rate=0.01,
+        batch_size=32,
+        weight_decay=0.0001,
+        shift=1,
+        shift_share=0.5,
+        contrast=1.5,
+        rotation=10.0,
+        zoom=1.1,
+    )
+
+
 def config(bits: int, **changes: Any) -> Training:
     values: dict[str, Any] = {
         "variant": "binary",
+        "topology": topologies.SMALL,
         "quantization": Quantization(bits=bits),
         "seed": 0,
         "runtime": Runtime(device="cpu", threads=2),
-        "train": Train(epochs=2, norm_images=None),
-        "recipe": Recipe(
-            learning_rate=0.01,
-            batch_size=32,
-            weight_decay=0.0001,
-            shift=1,
-            shift_share=0.5,
-            contrast=1.5,
-            rotation=10.0,
-            zoom=1.1,
-        ),
+        "norm_images": None,
+        "recipe": recipe(epochs=2),
         "latent_clip": 0.5 if bits == 1 else None,
         "muon_rate": None,
         "bop": None,
@@ -76,14 +82,6 @@ def equal(a: Published, b: Published) -> bool:
     )
 
 
-@pytest.mark.parametrize(("bits", "muon_rate"), [(1, None), (4, None), (16, None), (16, 0.01)])
-def test_the_number_of_threads_has_no_say(bits: int, muon_rate: float | None) -> None:
-    train = Train(epochs=2, norm_images=100)
-    one, three = steps.on_threads(lambda: fitted(bits, muon_rate=muon_rate, train=train))
-    assert [epoch.row() for epoch in one] == [epoch.row() for epoch in three]
-    assert all(equal(a.published, b.published) for a, b in zip(one, three, strict=True))
-
-
 class Operators(TorchDispatchMode):
     """Notes the names of the operators that torch runs."""
 
@@ -102,8 +100,6 @@ WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "unique_dim", "_un
 
 @pytest.mark.parametrize(("bits", "muon_rate"), [(1, None), (1, 0.01), (4, None), (16, None), (16, 0.01)])
 def test_no_step_waits_for_the_device(bits: int, muon_rate: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ConvNet, "_by_kernels", lambda *_: False)  # which are for CPUs
-    monkeypatch.setattr(convolution, "convolve_fast", lambda x, weight, **_: convolution.convolve(x, weight))
     step, met = training._step, Operators()
 
     def watched(*arguments: Any) -> Any:
@@ -121,10 +117,10 @@ def test_no_step_waits_for_the_device(bits: int, muon_rate: float | None, monkey
 
 @pytest.mark.parametrize("bits", [1, 16])
 def test_muon_learns_and_repeats(bits: int) -> None:
-    first, second = (fitted(bits, muon_rate=0.01, train=Train(epochs=4, norm_images=None)) for _ in range(2))
+    first, second = (fitted(bits, muon_rate=0.01, recipe=recipe(epochs=4)) for _ in range(2))
     assert first[-1].train.loss < first[0].train.loss
     assert all(equal(a.published, b.published) for a, b in zip(first, second, strict=True))
-    assert not equal(first[-1].published, fitted(bits, train=Train(epochs=4, norm_images=None))[-1].published)
+    assert not equal(first[-1].published, fitted(bits, recipe=recipe(epochs=4))[-1].published)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 16])
@@ -156,7 +152,7 @@ def test_the_seed_orders_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_training_learns() -> None:
-    epochs = fitted(16, train=Train(epochs=5, norm_images=None))
+    epochs = fitted(16, recipe=recipe(epochs=5))
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4, 5]
     assert epochs[-1].train.loss < epochs[0].train.loss
     assert epochs[-1].train.accuracy > 0.5  # a guess has 0.1
@@ -225,20 +221,16 @@ def test_the_surrogate_of_the_recipe_is_told_how_far_the_training_is(monkeypatch
 
 def test_in_the_first_stage_the_weights_are_real(monkeypatch: pytest.MonkeyPatch) -> None:
     met = []
-    real = convolution.convolve_fast
+    real = layers.NormedConvolution.pooled_dots
 
-    def spy(x: Tensor, weight: Tensor, *, integers: bool) -> Tensor:
-        met.append((len(torch.unique(weight)) > 2, integers))
-        return real(x, weight, integers=integers)
+    def spy(layer: layers.NormedConvolution, x: Tensor, weight: Tensor) -> Tensor:
+        if layer.training:
+            met.append(len(torch.unique(weight)) > 2)
+        return real(layer, x, weight)
 
-    monkeypatch.setattr(convolution, "convolve_fast", spy)
-    monkeypatch.setattr(ConvNet, "_by_kernels", lambda network, _images: not network.training)
+    monkeypatch.setattr(layers.NormedConvolution, "pooled_dots", spy)
     fitted(1, quantization=Quantization(bits=1, real_share=0.5))
-    in_training = [weights for weights, integers in met if weights == (not integers)]
-    first, second = met[: 4 * 4], met[4 * 4 + 1 : 4 * 4 + 1 + 4 * 4]  # four layers, four steps; the head validates
-    assert in_training == [weights for weights, _ in met]
-    assert first == [(True, False)] * 16
-    assert second == [(False, True)] * 16
+    assert met == [True] * 4 * 4 + [False] * 4 * 4  # four layers, four steps an epoch
 
 
 def test_bop_keeps_the_magnitudes_and_flips_signs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,8 +268,10 @@ def test_flip_ratio_is_the_share_of_changed_signs(monkeypatch: pytest.MonkeyPatc
     watch = Watch(monkeypatch)
     first, second = fitted(1)
     before = watch.signs[0]
-    assert first.flip_ratio == int((before != codes(first.published)).sum()) / 55_712
-    assert second.flip_ratio == int((codes(first.published) != codes(second.published)).sum()) / 55_712
+    assert first.flip_ratio == int((before != codes(first.published)).sum()) / topologies.SMALL.weights(1)
+    assert second.flip_ratio == int(
+        (codes(first.published) != codes(second.published)).sum()
+    ) / topologies.SMALL.weights(1)
     assert 0 < second.flip_ratio < 1
 
 
@@ -294,7 +288,7 @@ def test_validation_scores_are_those_of_the_published_network() -> None:
 
 @pytest.mark.parametrize("bits", [1, 2, 16])
 def test_re_estimated_norms_leave_the_training_as_it_is(bits: int) -> None:
-    again = fitted(bits, train=Train(epochs=2, norm_images=100))
+    again = fitted(bits, norm_images=100)
     for plain, re_estimated in zip(fitted_once(bits), again, strict=True):
         assert plain.train == re_estimated.train
         for name, tensor in plain.published.tensors.items():
@@ -307,16 +301,16 @@ def test_re_estimated_norms_are_the_mean_over_batches(bits: int, monkeypatch: py
     """Of the first layer, whose input does not depend on other norms; in two batches of equal size."""
     monkeypatch.setattr(training, "NORM_BATCH", 50)
     torch.manual_seed(0)
-    model = ConvNet(Quantization(bits=bits))
+    model = ConvNet(topologies.SMALL, Quantization(bits=bits))
     images, _ = evaluation.tensors(TRAIN, "cpu")
     training.reestimate_norms(model, images[:100])
     first = model.layers()[0]
     with torch.no_grad():
         weight = quantizers.quantize_weight(first.weight, bits)
-        maps = convolution.convolve(models.prepare(images[:100], Quantization(bits=bits))[..., None], weight)
+        maps = first.pooled_dots(models.prepare(images[:100], bits, model.input_thresholds), weight)
     halves = maps.double().split(50)
-    mean = torch.stack([half.mean(dim=(0, 1, 2)) for half in halves]).mean(dim=0)
-    variance = torch.stack([half.var(dim=(0, 1, 2)) for half in halves]).mean(dim=0)
+    mean = torch.stack([half.mean(dim=(0, 2, 3)) for half in halves]).mean(dim=0)
+    variance = torch.stack([half.var(dim=(0, 2, 3)) for half in halves]).mean(dim=0)
     torch.testing.assert_close(first.norm.running_mean, mean.float(), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(first.norm.running_var, variance.float(), rtol=1e-4, atol=1e-4)
     assert [layer.norm.momentum for layer in model.layers()] == [0.1] * 4
@@ -325,7 +319,7 @@ def test_re_estimated_norms_are_the_mean_over_batches(bits: int, monkeypatch: py
 def test_re_estimated_norms_are_those_of_the_weights_that_are_published() -> None:
     """In the first of two stages too, where the training still uses real weights."""
     torch.manual_seed(0)
-    staged, plain = ConvNet(Quantization(bits=1, real_share=1.0)), ConvNet(Quantization(bits=1))
+    staged, plain = (ConvNet(topologies.SMALL, Quantization(bits=1, real_share=share)) for share in (1.0, 0.0))
     plain.load_state_dict(staged.state_dict())
     images, _ = evaluation.tensors(TRAIN, "cpu")
     for model in (staged, plain):
@@ -335,28 +329,29 @@ def test_re_estimated_norms_are_those_of_the_weights_that_are_published() -> Non
 
 
 def test_train_scores_are_means_over_images_not_batches() -> None:
-    met = training._Met.nothing(images=4, steps=2, device="cpu")
-    met.add(torch.tensor(1.0), torch.tensor([0, 0, 1]), torch.tensor([0, 0, 1]))
-    met.add(torch.tensor(5.0), torch.tensor([0]), torch.tensor([1]))
-    scores = met.scores(epoch=1)
+    met = [
+        training._Met(torch.tensor(1.0), predictions=torch.tensor([0, 0, 1]), labels=torch.tensor([0, 0, 1])),
+        training._Met(torch.tensor(5.0), predictions=torch.tensor([0]), labels=torch.tensor([1])),
+    ]
+    scores = training._scores(met, epoch=1)
     assert scores.loss == (3 * 1 + 1 * 5) / 4  # the mean of the batches' means would be 3
     assert scores.accuracy == 3 / 4
     assert scores.macro_f1 == (4 / 5 + 2 / 3) / 2
 
 
 def test_train_scores_count_every_image_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes, labels = [], []
-    scores = training._Met.scores
+    sizes, counts = [], []
+    scores = training._scores
 
-    def spy(met: training._Met, epoch: int) -> Scores:
-        sizes.append(met.sizes)
-        labels.append(torch.bincount(met.labels, minlength=10).tolist())
+    def spy(met: list[training._Met], epoch: int) -> Scores:
+        sizes.append([len(each.labels) for each in met])
+        counts.append(torch.bincount(torch.cat([each.labels for each in met]), minlength=10).tolist())
         return scores(met, epoch)
 
-    monkeypatch.setattr(training._Met, "scores", spy)
+    monkeypatch.setattr(training, "_scores", spy)
     fitted(16)
     assert sizes == [[33, 33, 32, 32]] * 2
-    assert labels == [np.bincount(TRAIN.labels, minlength=10).tolist()] * 2
+    assert counts == [np.bincount(TRAIN.labels, minlength=10).tolist()] * 2
 
 
 def test_a_loss_that_is_not_finite_names_its_epoch_and_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,7 +381,7 @@ def scored(epochs: list[Epoch], macro_f1: list[float]) -> list[Epoch]:
     ("macro_f1", "best"), [([0.1, 0.3, 0.2], 2), ([0.3, 0.1, 0.3], 1), ([0.2, 0.2, 0.2], 1), ([0.1, 0.2, 0.3], 3)]
 )
 def test_best_is_the_highest_validation_macro_f1_and_the_earlier_on_a_tie(macro_f1: list[float], best: int) -> None:
-    published = Published({}, bits=1, epoch=0)
+    published = Published({}, topologies.SMALL, bits=1, epoch=0)
     zero = Scores(0.0, 0.0, 0.0)
     epochs = [Epoch(number, 0.1, None, zero, zero, published) for number in (1, 2, 3)]
     assert training.best(scored(epochs, macro_f1)).epoch == best

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import safetensors
 import safetensors.torch
+import topologies
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ STORED = {16: torch.float16, 32: torch.float32}  # narrower weights are codes
 
 def published(bits: int, epoch: int = 3) -> Published:
     torch.manual_seed(bits)
-    return models.publish(ConvNet(Quantization(bits=bits)), epoch)
+    return models.publish(ConvNet(topologies.SMALL, Quantization(bits=bits)), epoch)
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
@@ -35,7 +36,7 @@ def test_round_trip(tmp_path: Path, bits: int) -> None:
     written = published(bits)
     weights.write(tmp_path / "a", written)
     read = weights.read(tmp_path / "a")
-    assert (read.bits, read.epoch) == (bits, 3)
+    assert (read.bits, read.epoch, read.topology) == (bits, 3, topologies.SMALL)
     assert read.tensors.keys() == written.tensors.keys()
     for name, tensor in read.tensors.items():
         assert tensor.dtype == written.tensors[name].dtype
@@ -45,9 +46,6 @@ def test_round_trip(tmp_path: Path, bits: int) -> None:
 @pytest.mark.parametrize("bits", WIDTHS)
 def test_stored_types(bits: int) -> None:
     for name, tensor in published(bits).tensors.items():
-        if name == "input.threshold":
-            assert (bits, tensor.dtype) == (1, torch.int16)
-            continue
         real = torch.float16 if bits == 16 else torch.float32
         assert tensor.dtype == (real if ".norm." in name else STORED.get(bits, torch.uint8)), name
 
@@ -55,7 +53,9 @@ def test_stored_types(bits: int) -> None:
 def test_metadata(tmp_path: Path) -> None:
     weights.write(tmp_path / "a", published(4, epoch=17))
     with safetensors.safe_open(tmp_path / "a", framework="pt") as file:
-        assert file.metadata() == {"bnnlib": '{"version": 1, "bits": 4, "epoch": 17}'}
+        [(key, text)] = file.metadata().items()
+        about = {"version": 2, "bits": 4, "epoch": 17, "topology": topologies.SMALL.model_dump(mode="json")}
+        assert (key, json.loads(text)) == ("bnnlib", about)
         assert len(file.keys()) == 4 * 5  # weight and four numbers of batch norm of four layers
 
 
@@ -113,7 +113,11 @@ def test_any_bytes_are_refused(content: bytes) -> None:
 
 
 def metadata(**changes: Any) -> dict[str, str]:
-    return {"bnnlib": json.dumps({"version": 1, "bits": 1, "epoch": 3, **changes})}
+    return {
+        "bnnlib": json.dumps(
+            {"version": 2, "bits": 1, "epoch": 3, "topology": topologies.SMALL.model_dump(), **changes}
+        )
+    }
 
 
 @pytest.mark.parametrize(
@@ -123,8 +127,13 @@ def metadata(**changes: Any) -> dict[str, str]:
         ({"format": "pt"}, "bnnlib"),
         ({"bnnlib": "{"}, "JSONDecodeError"),
         ({"bnnlib": "[]"}, "TypeError"),
-        ({"bnnlib": "{}"}, "bits"),
-        (metadata(version=2), "version is 2, expected 1"),
+        ({"bnnlib": "{}"}, "version"),
+        (metadata(version=1), "version is 1, expected 2; `dvc repro` trains it again"),
+        (metadata(topology=None), "topology: Input should be a valid dictionary"),
+        (metadata(topology={"input": [64]}), "topology: Field required"),
+        (metadata(topology={"input": [64, 64], "blocks": []}), "topology: [64, 64] do not rise"),
+        (metadata(topology={"input": [64], "blocks": [{"channels": 1, "kernel": 28, "pool": 2}]}), "pooling by 2"),
+        (metadata(topology=topologies.BASELINE.model_dump()), "tensor blocks.0.norm.bias is"),
         (metadata(bits="1"), "bits '1' and epoch 3"),
         (metadata(bits=3), "bits 3 and epoch 3"),
         (metadata(epoch=1.5), "bits 1 and epoch 1.5"),
@@ -155,12 +164,10 @@ NO_NETWORK: dict[str, Callable[[Published], Published]] = {
     "a tensor missing": without("head.weight"),
     "batch norm missing": without("blocks.1.norm.bias"),
     "a tensor too many": with_tensor("blocks.3.weight", torch.zeros(2)),
-    "another shape": with_tensor("head.weight", torch.zeros(10, 8, 4, 3, dtype=torch.uint8)),
-    "another type": with_tensor("head.weight", torch.zeros(10, 8, 4, 4)),
-    "a code beyond the width": with_tensor("head.weight", torch.full((10, 8, 4, 4), 2, dtype=torch.uint8)),
-    "no input threshold": without("input.threshold"),
-    "an input threshold below those of pixels": with_tensor("input.threshold", torch.tensor(0, dtype=torch.int16)),
-    "an input threshold above them": with_tensor("input.threshold", torch.tensor(256, dtype=torch.int16)),
+    "another shape": with_tensor("head.weight", torch.zeros(10, 8, 3, 2, dtype=torch.uint8)),
+    "another type": with_tensor("head.weight", torch.zeros(10, 8, 3, 3)),
+    "a code beyond the width": with_tensor("head.weight", torch.full((10, 8, 3, 3), 2, dtype=torch.uint8)),
+    "no input plane": lambda good: replace(good, topology=good.topology.model_copy(update={"input": ()})),
     "a width of other weights": lambda good: replace(good, bits=16),
 }
 
@@ -172,6 +179,15 @@ def test_tensors_that_are_no_network_are_refused(tmp_path: Path, change: Callabl
     with pytest.raises(FileError) as caught:
         weights.read(path)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_one_bit_without_a_plane_is_refused(tmp_path: Path) -> None:
+    """Also where the first layer's weights fit that: none."""
+    topology = topologies.SMALL.model_copy(update={"input": ()})
+    tensors = {name: torch.zeros(shape, dtype=kind) for name, (kind, shape) in models.layout(topology, 1).items()}
+    weights.write(tmp_path / "a", Published(tensors, topology, bits=1, epoch=1))
+    with pytest.raises(FileError, match=r"a: topology: input: \[\], expected a list of pixel thresholds at 1 bit"):
+        weights.read(tmp_path / "a")
 
 
 def raw(header: Any, data: bytes = b"") -> bytes:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bnnlib import convolution, export, quantizers
+from bnnlib import export, models, quantizers
 from bnnlib.layers import NormedConvolution
 from bnnlib.packed.model import PackedModel
 from bnnlib.params import Quantization
+from bnnlib.topology import HEAD, Layer
 
 ONE_BIT = Quantization(bits=1)
 CHANNELS = st.integers(1, 40) | st.sampled_from([7, 8, 9, 31, 32, 33, 63, 64, 65])
@@ -25,22 +26,21 @@ class Trained:
 
     blocks: list[NormedConvolution]
     head: NormedConvolution
-    input_threshold: int
+    input_thresholds: tuple[int, ...]
     images: NDArray[np.uint8]
 
     def pack(self) -> PackedModel:
         """The packed form."""
-        return export.pack_layers(self.blocks, self.head, self.images.shape[1], self.input_threshold)
+        return export.pack_layers(self.blocks, self.head, self.images.shape[1], self.input_thresholds)
 
     @torch.inference_mode()
     def outputs(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Dot products that enter the head's batch norm, and logits, both (n, classes), by torch."""
-        x = quantizers.signs(torch.from_numpy(self.images).float() - self.input_threshold)
-        x = x[..., None]  # (n, side, side, 1)
+        x = models.prepare(torch.from_numpy(self.images), 1, torch.tensor(self.input_thresholds, dtype=torch.float32))
         for block in self.blocks:
             x = quantizers.quantize_activation(block(x), 1)
-        dots = convolution.convolve(x, quantizers.signs(self.head.weight))
-        return dots[:, 0, 0].numpy(), self.head(x)[:, 0, 0].numpy()
+        dots = self.head.pooled_dots(x, quantizers.signs(self.head.weight))
+        return dots.flatten(1).numpy(), self.head(x).flatten(1).numpy()
 
 
 @st.composite
@@ -48,24 +48,26 @@ def networks(draw: st.DrawFn) -> Trained:
     """Up to three blocks, then a head; norms of every kind, among them those whose sign never switches."""
     side = draw(st.integers(1, 12))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
-    channels, left, blocks = 1, side, []
-    for _ in range(draw(st.integers(0, 3))):
+    thresholds = draw(st.lists(st.sampled_from([0, 1, 34, 128, 255, 256]), min_size=1, max_size=4))
+    channels, left, blocks = len(thresholds), side, []
+    for number in range(draw(st.integers(0, 3))):
         kernel, outputs = draw(st.integers(1, min(left, 5))), draw(CHANNELS)
-        blocks.append(_layer(draw, generator, channels, outputs, kernel))
-        channels, left = outputs, left - kernel + 1
-    head = _layer(draw, generator, channels, draw(st.integers(1, 12)), left)
+        pool = draw(st.integers(1, min(left - kernel + 1, 3)))
+        sizes = Layer(f"blocks.{number}", channels, outputs, kernel, pool, left)
+        blocks.append(_layer(draw, generator, sizes))
+        channels, left = outputs, sizes.out_side
+    head = _layer(draw, generator, Layer(HEAD, channels, draw(st.integers(1, 12)), left, 1, left))
     images = torch.randint(0, 256, (draw(st.integers(1, 6)), side, side), dtype=torch.uint8, generator=generator)
-    return Trained(blocks, head, draw(st.sampled_from([0, 1, 34, 128, 255, 256])), images.numpy())
+    return Trained(blocks, head, tuple(thresholds), images.numpy())
 
 
-def _layer(draw: st.DrawFn, generator: torch.Generator, channels: int, outputs: int, kernel: int) -> NormedConvolution:
-    latent, compiled = draw(st.booleans()), draw(st.booleans())
-    layer = NormedConvolution(channels, outputs, kernel, ONE_BIT, latent=latent, compiled=compiled, activated=False)
-    weight = torch.randn(outputs, channels, kernel, kernel, generator=generator)
+def _layer(draw: st.DrawFn, generator: torch.Generator, sizes: Layer) -> NormedConvolution:
+    layer = NormedConvolution(sizes, ONE_BIT, latent=draw(st.booleans()))
+    outputs, fan_in = sizes.out_channels, sizes.in_channels * sizes.kernel**2
+    weight = torch.randn(layer.weight.shape, generator=generator)
     norm = layer.norm
     with torch.no_grad():
         layer.weight.copy_(weight if layer.latent else quantizers.signs(weight))
-        fan_in = channels * kernel**2
         norm.weight.copy_(torch.randn(outputs, generator=generator))
         norm.bias.copy_(torch.randn(outputs, generator=generator))
         norm.get_buffer("running_mean").copy_(torch.randn(outputs, generator=generator) * fan_in**0.5)

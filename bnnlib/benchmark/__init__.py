@@ -1,1 +1,1 @@
-"""The packed network's speed beside what a user would pick instead: peers, yardsticks, and the record of one run."""
+"""The packed network's speed beside what a user would pick instead: peers, timing, and the record of one run."""

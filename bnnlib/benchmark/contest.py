@@ -34,7 +34,7 @@ class Inputs:
 
 
 def load(networks: Path, data: Path, images: int) -> Inputs:
-    """Read networks/full.safetensors and networks/binary.bnn, data/validation.npz (so many images), data/train.npz."""
+    """Read both networks, full.safetensors and binary.bnn, the first ``images`` of validation.npz, and train.npz."""
     return Inputs(
         weights.read(networks / "full.safetensors"),
         packed_file.read(networks / "binary.bnn"),

@@ -1,7 +1,8 @@
 """Who takes part: each turns uint8 images into logits, with all that this takes - normalising, binarizing, packing.
 
-The peers run the full-precision network as float32, in the best form that their users would get: batch norm and the
-normalisation of the pixels are folded into the convolutions, which is exact but for rounding, for nothing is padded.
+The peers run the full-precision network as float32, in the best form that their users would get: the normalisation of
+the pixels is folded into the first convolution, and batch norm into every one where that is possible (`fold`). Both are
+exact except for rounding, because nothing is padded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from bnnlib import layers, mnist, models
@@ -36,7 +38,7 @@ WHAT = {
 TORCH = ("torch_fp32", "torch_fp32_channels_last")
 ONE_BIT = ("reference", "fast")  # the others run the full-precision network
 BATCHES = (1, 64, 256, 1024)  # torch is often fastest near 256: its maps of 1024 images leave the caches
-LARGEST_BATCH = {"reference": 64}  # it takes milliseconds an image at any batch size
+LARGEST_BATCH = {"reference": 64}  # it is slow at any batch size
 # Share of predictions equal to those of the contestant's own network. Quantizing may move a few; nothing else may
 # move more than a tie.
 AGREEMENT = {"onnxruntime_int8": 0.99, "reference": 1.0, "fast": 1.0}
@@ -66,34 +68,69 @@ class Check:
 
 
 def fold(published: Published) -> list[Convolution]:
-    """The convolutions of the full-precision network, with batch norm, the first with the pixels' normalisation."""
+    """The layers of the full-precision network, batch norm and the normalisation of the pixels folded in.
+
+    Batch norm comes after the pooling. The largest value of a window stays the largest only if the scale is not
+    negative: a layer that pools and has a negative scale keeps its scales apart.
+    """
+    # w (x / WHITE - MEAN) / STD = (w / WHITE / STD) x - w MEAN / STD
+    divisor, mean = mnist.WHITE * mnist.STD, mnist.MEAN / mnist.STD
     folded = []
     for layer in models.restore(published).layers():
-        scale, offset = layers.affine(layer.norm)
-        folded.append(Convolution((layer.weight * scale[:, None, None, None]).numpy(), offset.numpy()))
-    weight, bias = folded[0]
-    # w (x / WHITE - MEAN) / STD = (w / WHITE / STD) x - w MEAN / STD
-    shift = weight.sum(axis=(1, 2, 3)) * (mnist.MEAN / mnist.STD)
-    folded[0] = Convolution((weight / (mnist.WHITE * mnist.STD)).astype(np.float32), (bias - shift).astype(np.float32))
+        weight = layer.weight.double()
+        scale, offset = (each.double() for each in layers.affine(layer.norm))
+        bias = offset - scale * mean * weight.sum(dim=(1, 2, 3))
+        folded.append(_folded(weight / divisor, scale, bias, layer.pool))
+        divisor, mean = 1, 0  # of all inputs except the image
     return folded
+
+
+def _folded(weight: Tensor, scale: Tensor, bias: Tensor, pool: int) -> Convolution:
+    """A layer whose scales go into the weights, if it does not pool or if none is negative."""
+    if pool == 1 or bool((scale >= 0).all()):
+        return Convolution(_float32(weight * scale[:, None, None, None]), _float32(bias), pool, None)
+    return Convolution(_float32(weight), _float32(bias), pool, _float32(scale))
+
+
+def _float32(values: Tensor) -> NDArray[np.float32]:
+    return values.float().numpy()
 
 
 def torch_logits(layers: Sequence[Convolution], memory_format: torch.memory_format) -> Logits:
     """Images to logits by torch, its maps laid out in that format."""
-    tensors = [
-        (torch.from_numpy(layer.weight).contiguous(memory_format=memory_format), torch.from_numpy(layer.bias))
-        for layer in layers
-    ]
-    *blocks, (head, head_bias) = tensors
+    *hidden, last = layers
+    blocks = [_torch_block(layer, memory_format) for layer in hidden]
+    head, head_bias = _torch_parameters(last, memory_format)
 
     @torch.inference_mode()
     def logits(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         x = torch.from_numpy(images)[:, None].float().contiguous(memory_format=memory_format)  # (n, 1, 28, 28)
-        for weight, bias in blocks:
-            x = functional.conv2d(x, weight, bias).relu_()
+        for block in blocks:
+            x = block(x)
         return functional.conv2d(x, head, head_bias).flatten(1).numpy()  # (n, 10)
 
     return logits
+
+
+def _torch_block(layer: Convolution, memory_format: torch.memory_format) -> Callable[[Tensor], Tensor]:
+    """Convolution, pooling and ReLU: (n, in, h, w) -> (n, out, h', w').
+
+    ReLU comes before the pooling where it may: the result is the same, and torch pools maps with many zeros faster.
+    """
+    weight, bias = _torch_parameters(layer, memory_format)
+    if layer.scale is None:
+        return lambda x: _pool(functional.conv2d(x, weight, bias).relu_(), layer.pool)
+    scale, offset = torch.from_numpy(layer.scale)[:, None, None], bias[:, None, None]
+    return lambda x: _pool(functional.conv2d(x, weight), layer.pool).mul_(scale).add_(offset).relu_()
+
+
+def _torch_parameters(layer: Convolution, memory_format: torch.memory_format) -> tuple[Tensor, Tensor]:
+    weight = torch.from_numpy(layer.weight).contiguous(memory_format=memory_format)
+    return weight, torch.from_numpy(layer.bias)
+
+
+def _pool(x: Tensor, side: int) -> Tensor:
+    return functional.max_pool2d(x, side) if side > 1 else x
 
 
 def of_torch(layers: Sequence[Convolution], threads: int) -> list[Contestant]:
@@ -146,7 +183,7 @@ def check(contestant: Contestant, data: mnist.Split, full: NDArray[np.intp], one
 
 
 def entries(contestants: Iterable[Contestant], images: NDArray[np.uint8]) -> list[Entry]:
-    """What there is to time: each contestant with each batch size that it takes and the images fill."""
+    """What to time: each contestant with each batch size that it takes and the images fill."""
     return [
         _entry(contestant, images[:batch])
         for contestant in contestants

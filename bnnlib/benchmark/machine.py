@@ -34,7 +34,7 @@ class Machine:
 
 
 def describe() -> Machine:
-    """Look at the machine at hand."""
+    """Describe this machine."""
     processor, isa = parse_cpuinfo(CPUINFO.read_text(encoding="utf-8") if CPUINFO.exists() else "")
     return Machine(
         processor=processor or platform.processor() or "unknown",
@@ -53,7 +53,7 @@ def cores() -> int:
 
 
 def parse_cpuinfo(text: str) -> tuple[str, list[str]]:
-    """Model name ("" where none is told, as on ARM) and flags of Linux's /proc/cpuinfo."""
+    """Model name ("" where there is none, as on ARM) and flags of Linux's /proc/cpuinfo."""
     name = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
     listed = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
     words = set(listed[1].split()) if listed else set()

@@ -1,4 +1,4 @@
-"""The record of one run: who was timed, how, on what machine, and the ratios. As JSON and as text."""
+"""The record of one run: who was timed, how, on what machine, and the ratios, as JSON."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bnnlib.benchmark import child, contest, contestants, largest_layer, machine, timing
+from bnnlib.benchmark import child, contest, contestants, machine, timing
 from bnnlib.benchmark.contestants import ONE_BIT, TORCH, WHAT, Check
 from bnnlib.benchmark.machine import Machine
 from bnnlib.benchmark.timing import Effort, Key, Times
-from bnnlib.packed import model as packed
-from bnnlib.summary import aligned
 
-PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "numba", "llvmlite", "numkong")
+PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "numba", "llvmlite")
 ISA = "AVX2"  # what `child.MASK` leaves
 IMAGES = 1024  # of validation, unless another number is asked for
 BUSY = 0.5  # load average from which on a measurement is disturbed
@@ -46,12 +44,7 @@ class Found:
     alone: Times  # the fast engine before all others, on one thread and on two
     times: Times
     missing: Mapping[str, str]  # contestant -> why it did not take part
-    layer: largest_layer.Layer
-    layer_times: Times
-    layer_missing: Mapping[str, str]
-    parts: Times
-    masked: Mapping[str, Any] | str  # what `child.masked` gives, or why there is none
-    memory: Mapping[str, Any] | str
+    masked: Mapping[str, Any] | str  # what `child.masked` gives, or why it is missing
 
 
 def run(networks: Path, data: Path, images: int, effort: Effort, tell: Callable[[str], object]) -> Found:
@@ -68,42 +61,29 @@ def run(networks: Path, data: Path, images: int, effort: Effort, tell: Callable[
     tell(f"{len(field)} contestants; rounds: {effort.rounds}; threads: {', '.join(map(str, counts))}")
     alone = contest.alone(inputs, sorted({1, min(2, here.cores)}), effort)
     checks, times = contest.hold(inputs, field, effort)
-    tell("the largest layer alone")
-    few = inputs.data.images[: largest_layer.IMAGES]
-    layer = largest_layer.prepare(inputs.one_bit, few)
-    layer_times, layer_missing = largest_layer.compare(layer, here.isa, effort)
-    parts = largest_layer.parts(inputs.one_bit, few, effort)
-    tell("torch and the fast engine without AVX-512, then memory")
+    for reason in set(missing.values()):
+        tell(f"warning: {reason}")
+    tell("torch and the fast engine without AVX-512")
     masked: Mapping[str, Any] | str = "the processor has no AVX2, to which the instructions are masked"
     if "avx2" in here.isa:
-        arguments = {"networks": str(networks), "data": str(data), "images": images, "effort": asdict(effort)}
-        masked = child.call("masked", arguments, child.MASK)
-    memory: Mapping[str, Any] | str = "this system does not tell a process its peak of memory"
-    if child.CLEAR_REFS.exists():
-        memory = child.call("memory", {"network": str(networks / "binary.bnn")}, {})
-    for reason in {*missing.values(), *layer_missing.values()}:
-        tell(f"warning: {reason}")
-    return Found(here, checks, alone, times, missing, layer, layer_times, layer_missing, parts, masked, memory)
+        masked = child.call(networks, data, images, effort)
+    return Found(here, checks, alone, times, missing, masked)
 
 
 def ratios(found: Found) -> dict[str, Ratio]:
     """How many times better ours is; larger is better.
 
     By the name of a peer: throughput on one thread, each at its best batch size. "torch_fp32_latency": time of one
-    image alone. "ceiling_fraction": of the hand-written kernel's rate. "two_cores": throughput over that of one, of the
-    fast engine alone.
+    image alone. "two_cores": throughput over that of one, of the fast engine alone.
     """
     times, ours = found.times, timing.fastest(found.times, ["fast"], 1)
     single = {key: samples for key, samples in times.items() if key.batch == 1}
     peers = {name: timing.fastest(times, names, 1) for name, names in _peers().items()}
     compared = {name: _ratio(times, peer, ours, found.missing.get(name)) for name, peer in peers.items()}
     latency = timing.fastest(single, TORCH, 1), timing.fastest(single, ["fast"], 1)
-    hand = timing.fastest(found.layer_times, [key.name for key in found.layer_times if _by_hand(key)], 1)
-    mine = timing.fastest(found.layer_times, ["fast"], 1)
     return {
         **compared,
         "torch_fp32_latency": _ratio(times, *latency, None),
-        "ceiling_fraction": _ratio(found.layer_times, hand, mine, found.layer_missing.get("ceiling")),
         "two_cores": _ratio(
             found.alone, timing.fastest(found.alone, ["fast"], 1), timing.fastest(found.alone, ["fast"], 2), ONE_CORE
         ),
@@ -122,26 +102,14 @@ def to_json(found: Found, effort: Effort, date: datetime.date) -> dict[str, Any]
         "ratio_details": _details(all_ratios),
         "contestants": {name: _contestant(name, found) for name in WHAT},
         "alone": _times(found.alone, "fast"),
-        "largest_layer": _layer(found),
-        "parts": _parts(found.parts),
         "masked": _masked(found.masked),
-        "memory": {"reason": found.memory} if isinstance(found.memory, str) else {**found.memory, "reason": None},
     }
-
-
-def table(record: Mapping[str, Any]) -> str:
-    """The record as text: times of each contestant, then the ratios and the rest."""
-    return "\n".join([*aligned(_rows(record)), "", *aligned(_ratio_rows(record)), "", *_remarks(record)])
 
 
 def _peers() -> dict[str, Sequence[str]]:
     """The ratios over a peer -> the contestants of which the fastest counts."""
     others = {name: [name] for name in WHAT if name not in (*TORCH, *ONE_BIT)}
     return {TORCH[0]: TORCH, **others}
-
-
-def _by_hand(key: Key) -> bool:
-    return key.name.startswith("ceiling_")
 
 
 def _ratio(times: Times, peer: Key | None, ours: Key | None, reason: str | None) -> Ratio:
@@ -192,33 +160,6 @@ def _contestant(name: str, found: Found) -> dict[str, Any]:
     }
 
 
-def _layer(found: Found) -> dict[str, Any]:
-    layer = found.layer
-    outputs, inputs, kernel, _ = layer.block.weights.shape
-    hand = timing.fastest(found.layer_times, [key.name for key in found.layer_times if _by_hand(key)], 1)
-    return {
-        "name": packed.names(len(layer.model.blocks))[layer.number],
-        "shape": f"{inputs} to {outputs} channels, kernel {kernel} x {kernel}, {layer.sides[0]} x {layer.sides[0]} "
-        f"to {layer.sides[1]} x {layer.sides[1]} pixels",
-        "images": len(layer.words),
-        "threads": 1,
-        "us_per_image": {key.name: _spread(samples) for key, samples in found.layer_times.items()},
-        "ceiling": None if hand is None else hand.name,
-        "missing": dict(found.layer_missing),
-        "note": "ceiling_P: C intrinsics, P output pixels at once, the fastest counts; numkong: packed Hamming product "
-        "of patches made ready before, counts only, no thresholds",
-    }
-
-
-def _parts(times: Times) -> dict[str, Any]:
-    """Where the time of the fast engine's kernel goes; what the blocks leave is packing and the head."""
-    spreads = {key.name: _spread(samples) for key, samples in times.items()}
-    whole = spreads.pop("whole")
-    shares = {name: round(each["median"] / whole["median"], DIGITS) for name, each in spreads.items()}
-    shares["packing and head"] = round(1 - sum(shares.values()), DIGITS)
-    return {"whole_us_per_image": whole, "us_per_image": spreads, "shares": shares}
-
-
 def _masked(found: Mapping[str, Any] | str) -> dict[str, Any]:
     if isinstance(found, str):
         ratio = {TORCH[0]: Ratio(reason=found)}
@@ -235,49 +176,3 @@ def _masked(found: Mapping[str, Any] | str) -> dict[str, Any]:
         "contestants": {name: {**found["checks"][name], "times": _times(times, name)} for name in names},
         "reason": None,
     }
-
-
-def _rows(record: Mapping[str, Any]) -> list[list[str]]:
-    """Contestants by threads, their medians by batch size."""
-    timed = [time for each in record["contestants"].values() for time in each["times"]]
-    batches = sorted({time["batch"] for time in timed})
-    rows = [["us an image", "threads", *(f"batch {batch}" for batch in batches), "accuracy"]]
-    for name, each in record["contestants"].items():
-        if each["missing"] is not None:
-            rows.append([name, "", *("" for _ in batches), "missing"])
-        for threads in sorted({time["threads"] for time in each["times"]}):
-            found = {
-                time["batch"]: time["us_per_image"]["median"] for time in each["times"] if time["threads"] == threads
-            }
-            cells = [f"{found[batch]:.1f}" if batch in found else "-" for batch in batches]
-            rows.append([name, str(threads), *cells, f"{each['accuracy']:.2%}"])
-    return rows
-
-
-def _ratio_rows(record: Mapping[str, Any]) -> list[list[str]]:
-    rows = [["ratio, larger is better", "median", "quartiles"]]
-    named = [(name, value, record["ratio_details"][name]) for name, value in record["ratios"].items()]
-    masked = record["masked"]
-    for name, value in masked["ratios"].items():
-        named.append((f"{name}, {masked['isa']} only", value, masked["ratio_details"][name]))
-    for name, value, details in named:
-        if value is None:
-            rows.append([name, "-", details["reason"]])
-        else:
-            rows.append([name, f"{value:.2f}", f"{details['low']:.2f} to {details['high']:.2f}"])
-    return rows
-
-
-def _remarks(record: Mapping[str, Any]) -> list[str]:
-    layer, parts, memory = record["largest_layer"], record["parts"], record["memory"]
-    times = ", ".join(f"{name} {each['median']:.2f}" for name, each in layer["us_per_image"].items())
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in parts["shares"].items())
-    lines = [
-        f"{layer['name']} alone, us an image: {times}",
-        f"one thread, {parts['whole_us_per_image']['median']:.2f} us an image: {shares}",
-    ]
-    if memory["reason"] is None:
-        lines.append(
-            f"{memory['images']:,} images grow memory by {memory['growth_mb']} MB (process {memory['process_mb']} MB)"
-        )
-    return lines

@@ -1,17 +1,16 @@
-"""The training loop that the study started from (grassking100/bnn), written anew for the comparison.
+"""The training loop that the study started from (grassking100/bnn), rewritten for the comparison.
 
 Its topology: three convolutions 9x9 with 32, 16 and 8 channels, each with a batch norm without affine and a sign (1
 bit) or a ReLU, then a convolution 4x4 to 10 logits. No padding, no biases: 55,712 weights. Its training: images one by
 one through torchvision's transforms, a DataLoader without workers, Adam with its learning rate halved where the
 validation loss gets stuck, gradients clipped. All in plain torch, as its users would write it. Left out of the original
-are early stopping, for the caller says when to stop; a clip of the latent weights that clips nothing; the
-convolutions' biases, which batch norm takes away again but for the last layer's; and that the last layer of the
+are early stopping, because the caller says when to stop; a clip of the latent weights that clips nothing; the
+convolutions' biases, which batch norm takes away again, except the last layer's; and that the last layer of the
 full-precision network has 1-bit weights too.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,14 +26,15 @@ from torchvision import transforms
 from bnnlib import evaluation, mnist
 from bnnlib.metrics import Scores
 from bnnlib.mnist import Split
+from bnnlib.topology import HEAD, Block, Topology
 
 BATCH = 128
 LEARNING_RATE = 0.01
-PATIENCE = 2  # epochs without a lower validation loss that the learning rate bears
+PATIENCE = 2  # epochs without a lower validation loss before the learning rate falls
 FACTOR = 0.5  # what it is multiplied by then
 LARGEST_GRADIENT = 1.0
-CHANNELS = (1, 32, 16, 8)
-KERNEL, HEAD_KERNEL = 9, 4
+# Its input threshold: the sign of a normalised pixel is +1 from 0.1307 * 255 = 33.3 on.
+TOPOLOGY = Topology(input=(34,), blocks=tuple(Block(channels=each, kernel=9, pool=1) for each in (32, 16, 8)))
 
 
 class _SignFunction(torch.autograd.Function):
@@ -86,12 +86,12 @@ class Digits(Dataset[tuple[Tensor, int]]):
 def network(*, binary: bool) -> nn.Sequential:
     """Normalised images (n, 1, 28, 28) -> logits (n, 10). ``binary``: input, weights and activations are -1 or +1."""
     layers: list[nn.Module] = [Sign()] if binary else []
-    for inputs, outputs in itertools.pairwise(CHANNELS):
-        layers.append(Convolution(inputs, outputs, KERNEL, binary=binary))
-        layers.append(nn.BatchNorm2d(outputs, affine=False))
-        layers.append(Sign() if binary else nn.ReLU())
-    head = Convolution(CHANNELS[-1], mnist.CLASSES, HEAD_KERNEL, binary=binary)
-    return nn.Sequential(*layers, head, nn.Flatten())
+    for each in TOPOLOGY.layers(bits=1):  # all widths have one plane here
+        layers.append(Convolution(each.in_channels, each.out_channels, each.kernel, binary=binary))
+        if each.name != HEAD:
+            layers.append(nn.BatchNorm2d(each.out_channels, affine=False))
+            layers.append(Sign() if binary else nn.ReLU())
+    return nn.Sequential(*layers, nn.Flatten())
 
 
 def fit(

@@ -10,21 +10,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import torch
-
-from bnnlib import mnist, models, summary, training
+from bnnlib import mnist, training
 from bnnlib.benchmark import reference_loop, timing
 from bnnlib.benchmark.timing import Clock, Effort, Entry, Key
 from bnnlib.metrics import Scores
 from bnnlib.mnist import Split
-from bnnlib.models import ConvNet
-from bnnlib.params import FULL_BITS, Quantization, Training
+from bnnlib.params import Training
 
 # (training images, validation images, epochs) -> the validation scores of each epoch, trained when they are asked for.
 Loop = Callable[[Split, Split, int], Iterator[Scores]]
 
-OURS, REFERENCE, PRODUCT = "ours", "reference", "matrix product"
-PRODUCT_SIDE = 2048  # of the square float32 matrices whose product stands for the machine's rate
+OURS, REFERENCE = "ours", "reference"
 VALIDATION_IMAGES = 100  # after a timed block of training, of which a full pass would take a good part
 
 
@@ -32,12 +28,12 @@ VALIDATION_IMAGES = 100  # after a timed block of training, of which a full pass
 class Plan:
     """How much to train. ``rounds`` in which each loop trains once on ``images`` training images, timed.
 
-    ``epochs``: length of our learning-rate schedule in the race; ``epochs_at_most``: when the reference gives up.
+    ``epochs``: length of our learning-rate schedule in the race; ``epochs_at_most``: after which the reference stops.
     """
 
     rounds: int = 7
     images: int = 4_800
-    epochs: int = 4
+    epochs: int = 2
     epochs_at_most: int = 60
 
 
@@ -45,7 +41,7 @@ class Plan:
 class Race:
     """A training up to its score: whether it got there, in how many seconds with the validation passes.
 
-    ``macro_f1``: on validation, after each epoch; ``epochs_planned``: no more than so many.
+    ``macro_f1``: on validation, after each epoch; ``epochs_planned``: at most that many.
     """
 
     reached: bool
@@ -55,17 +51,17 @@ class Race:
 
 
 def loops(cfg: Training, train_images: int) -> dict[str, Loop]:
-    """Our loop by its recipe, but for the number of epochs, and the reference's for the same bit width.
+    """Our loop by its recipe except the number of epochs, and the reference's for the same bit width.
 
     On fewer than ``train_images`` images, all that there are, ours re-estimates batch norm on proportionally fewer.
     """
 
     def ours(train: Split, validation: Split, epochs: int) -> Iterator[Scores]:
-        norm_images = cfg.train.norm_images
+        norm_images = cfg.norm_images
         if norm_images is not None:
-            norm_images = max(2, norm_images * len(train.labels) // train_images)  # batch norm wants two
-        changes = {"epochs": epochs, "norm_images": norm_images}
-        changed = cfg.model_copy(update={"train": cfg.train.model_copy(update=changes)})
+            norm_images = max(2, norm_images * len(train.labels) // train_images)  # batch norm needs two
+        recipe = cfg.recipe.model_copy(update={"epochs": epochs})
+        changed = cfg.model_copy(update={"recipe": recipe, "norm_images": norm_images})
         for epoch in training.fit(train, validation, changed):
             yield epoch.validation
 
@@ -79,40 +75,24 @@ def loops(cfg: Training, train_images: int) -> dict[str, Loop]:
 
 def speed(
     contestants: Mapping[str, Callable[[int], Iterator[object]]],
-    product: Callable[[], object],
     images: int,
     threads: int,
     rounds: int,
     clock: Clock = time.perf_counter,
 ) -> dict[Key, list[float]]:
-    """Time trainings in turn, block by block, and the matrix product among them.
+    """Time trainings in turn, block by block: microseconds an image.
 
-    ``contestants``: given a number of blocks, an iterator that trains on ``images`` images at each step. Microseconds
-    an image (a call, for the product).
+    ``contestants``: given a number of blocks, an iterator that trains on ``images`` images at each step.
     """
     # `measure` calls twice to warm up, and in each round once before the call that it times.
     started = {name: begin(2 + 2 * rounds) for name, begin in contestants.items()}
     entries = [Entry(Key(name, threads, images), partial(next, blocks)) for name, blocks in started.items()]
-    entries.append(Entry(Key(PRODUCT, threads, 1), product))
     return timing.measure(entries, Effort(rounds, settle_s=0.0, sample_s=0.0), clock)
 
 
 def blocks(loop: Loop, train: Split, validation: Split, images: int) -> Callable[[int], Iterator[Scores]]:
     """A loop for `speed`: each block is an epoch over the first images, with a validation pass too short to matter."""
     return partial(loop, mnist.limited(train, images), mnist.limited(validation, VALIDATION_IMAGES))
-
-
-def matrix_product(device: str) -> Callable[[], None]:
-    """A product of two float32 matrices of `PRODUCT_SIDE`, done when the call returns."""
-    a, b = torch.rand(2, PRODUCT_SIDE, PRODUCT_SIDE, generator=torch.Generator().manual_seed(0)).to(device)
-    out = torch.empty_like(a)
-
-    def run() -> None:
-        torch.mm(a, b, out=out)
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    return run
 
 
 def race(
@@ -133,13 +113,3 @@ def race(
         if each.macro_f1 >= target:
             return Race(True, seconds, found, epochs)
     return Race(False, seconds, found, epochs)
-
-
-def step_macs() -> int:
-    """Multiply-adds that training takes for an image, by the plain formula: forward, and backward twice as many.
-
-    Backward finds the gradients of each layer's weights and of its input, but the first layer's input needs none.
-    """
-    counted = summary.summarize("", models.publish(ConvNet(Quantization(bits=FULL_BITS)), epoch=0), None)
-    first = counted.layers[0]
-    return 3 * counted.macs - first.binary_macs - first.other_macs

@@ -1,4 +1,4 @@
-"""The record of one run of the training benchmark: epochs timed, races to a score, ratios. As JSON and as text."""
+"""The record of one run of the training benchmark: epochs timed, races to a score, ratios, as JSON."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from bnnlib.benchmark import machine, reference_loop, timing, training_contest
 from bnnlib.benchmark.machine import Machine
 from bnnlib.benchmark.record import BUSY, DIGITS
 from bnnlib.benchmark.timing import MICROSECONDS, Key, Spread, Times
-from bnnlib.benchmark.training_contest import OURS, PRODUCT, PRODUCT_SIDE, REFERENCE, Plan, Race
+from bnnlib.benchmark.training_contest import OURS, REFERENCE, Plan, Race
 from bnnlib.errors import BnnError
 from bnnlib.params import Params, Training, Variant
-from bnnlib.summary import aligned
 
 TARGETS: dict[Variant, float] = {"full": 0.991, "binary": 0.978}  # macro-F1 that the reference reports
 PACKAGES = ("numpy", "torch", "torchvision", "pillow", "numba")
@@ -29,7 +28,7 @@ WHAT = {
 NOTE = (
     "seconds_per_epoch: medians and quartiles of interleaved blocks of training, scaled to all training images, with "
     "a validation pass too short to matter; time_to_score: one training of each, validation passes counted on both "
-    "sides; both loops run in one process, warmed up, on the same threads"
+    "sides; both loops run in one process, warmed up, on the same threads, each with its own topology"
 )
 
 
@@ -39,7 +38,7 @@ class TrainingBenchmarkError(BnnError):
 
 @dataclass(frozen=True)
 class Network:
-    """What was measured of one network: ``times`` of both loops and of the matrix product, ``races`` by loop."""
+    """What was measured of one network: ``times`` of both loops, ``races`` by loop."""
 
     cfg: Training
     times: Times
@@ -66,14 +65,13 @@ def run(data: Path, cfg: Params, plan: Plan, tell: Callable[[str], object]) -> F
         tell(f"warning: load average {here.load_average}: other programs run too, and the times will show it")
     runtime.seed(cfg.seed)
     runtime.configure(cfg.runtime.threads, cfg.runtime.device)
-    product = training_contest.matrix_product(cfg.runtime.device)
     images = min(plan.images, len(train.labels))
     networks = {}
     for variant, each in trainings.items():
         tell(f"{variant}: {plan.rounds} rounds of {images:,} images")
         loops = training_contest.loops(each, len(train.labels))
         blocks = {name: training_contest.blocks(loop, train, validation, images) for name, loop in loops.items()}
-        times = training_contest.speed(blocks, product, images, cfg.runtime.threads, plan.rounds)
+        times = training_contest.speed(blocks, images, cfg.runtime.threads, plan.rounds)
         races = {}
         for name, epochs in ((OURS, plan.epochs), (REFERENCE, plan.epochs_at_most)):
             scores = loops[name](train, validation, epochs)
@@ -95,25 +93,10 @@ def to_json(found: Found, plan: Plan, date: datetime.date) -> dict[str, Any]:
         "seed": some.seed,
         "images": {"train": found.train_images, "validation": found.validation_images},
         "plan": {**asdict(plan), "images": found.turn_images},
-        "step_macs_per_image": training_contest.step_macs(),
-        "matrix_product_side": PRODUCT_SIDE,
         "loops": WHAT,
         "note": NOTE,
         "networks": {variant: _network(variant, each, found) for variant, each in found.networks.items()},
     }
-
-
-def table(record: Mapping[str, Any]) -> str:
-    """The record as text: a row for each loop of each network, then the ratios."""
-    heads = ["", "s an epoch", "images/s", "of the product's rate", "target macro-F1", "in epochs", "in seconds"]
-    rows, ratios = [heads], []
-    for variant, each in record["networks"].items():
-        for name, loop in each["loops"].items():
-            rows.append([f"{variant}, {name}", *_cells(loop, each["target"])])
-        ratios.append(
-            f"{variant}: an epoch {each['epoch_ratio']['median']:.1f} times quicker, the score {_sooner(each)}"
-        )
-    return "\n".join([*aligned(rows), "", *ratios])
 
 
 def _trainings(cfg: Params) -> dict[Variant, Training]:
@@ -131,27 +114,24 @@ def _prefixed(prefix: str, tell: Callable[[str], object]) -> Callable[[str], obj
 def _network(variant: Variant, network: Network, found: Found) -> dict[str, Any]:
     keys = {key.name: key for key in network.times}
     epochs = timing.ratio(network.times[keys[REFERENCE]], network.times[keys[OURS]])
-    product = timing.spread(network.times[keys[PRODUCT]])
-    rate = PRODUCT_SIDE**3 * MICROSECONDS / product.median  # multiply-adds a second
     return {
         "bits": network.cfg.bits,
         "batch_size": {OURS: network.cfg.recipe.batch_size, REFERENCE: reference_loop.BATCH},
         "target": TARGETS[variant],
-        "matrix_product_gmacs_per_s": round(rate / 1e9, DIGITS),
-        "loops": {name: _loop(network, keys[name], rate, found.train_images) for name in (OURS, REFERENCE)},
+        "loops": {name: _loop(network, keys[name], found.train_images) for name in (OURS, REFERENCE)},
         "epoch_ratio": _rounded(epochs, 1),
         "score_ratio": _score_ratio(network.races),
     }
 
 
-def _loop(network: Network, key: Key, rate: float, train_images: int) -> dict[str, Any]:
+def _loop(network: Network, key: Key, train_images: int) -> dict[str, Any]:
     us_per_image = timing.spread(network.times[key])
-    images_per_s = MICROSECONDS / us_per_image.median
+    topology = network.cfg.topology if key.name == OURS else reference_loop.TOPOLOGY
     race = network.races[key.name]
     return {
+        "topology": topology.model_dump(mode="json"),
         "seconds_per_epoch": _rounded(us_per_image, train_images / MICROSECONDS),
-        "images_per_s": round(images_per_s, 1),
-        "matrix_product_fraction": round(images_per_s * training_contest.step_macs() / rate, DIGITS),
+        "images_per_s": round(MICROSECONDS / us_per_image.median, 1),
         "time_to_score": {
             "reached": race.reached,
             "epochs": len(race.macro_f1),
@@ -172,23 +152,3 @@ def _score_ratio(races: Mapping[str, Race]) -> dict[str, Any]:
 
 def _rounded(spread: Spread, factor: float) -> dict[str, float]:
     return {name: round(value * factor, DIGITS) for name, value in asdict(spread).items()}
-
-
-def _cells(loop: Mapping[str, Any], target: float) -> list[str]:
-    race = loop["time_to_score"]
-    reached = [str(race["epochs"]), f"{race['seconds']:,.1f}"]
-    missed = [f"not in {race['epochs']}", f"above {race['seconds']:,.1f}"]
-    return [
-        f"{loop['seconds_per_epoch']['median']:.1f}",
-        f"{loop['images_per_s']:,.0f}",
-        f"{loop['matrix_product_fraction']:.0%}",
-        str(target),
-        *(reached if race["reached"] else missed),
-    ]
-
-
-def _sooner(network: Mapping[str, Any]) -> str:
-    ratio = network["score_ratio"]
-    if ratio["value"] is None:
-        return f"not reached by ours in {network['loops'][OURS]['time_to_score']['epochs']} epochs"
-    return f"{'more than ' if ratio['lower_bound'] else ''}{ratio['value']:.1f} times sooner"

@@ -1,8 +1,9 @@
 """The 1-bit network as C99: one header, one source, no libraries, no dynamic memory; for microcontrollers.
 
 Every feature map is one stream of bits, pixel after pixel and the channels of a pixel together, in 32-bit words, lowest
-bit first. The window of a convolution is copied into consecutive words once, then compared with the kernel of
-every output channel: dot = length - 2 * popcount(window xor kernel).
+bit first; the input's channels are its planes. The window of a convolution is copied into consecutive words once, then
+compared with the kernel of every output channel: dot = length - 2 * popcount(window xor kernel). With pooling, the
+comparisons of all windows that are pooled into one pixel meet in its bits: no map is stored before pooling.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from string import Template
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnlib.packed.model import Block, Head, PackedModel
+from bnnlib.packed.model import PackedModel, Shape
 
 WORD_BITS = 32
-PER_LINE = {"uint32_t": 8, "int32_t": 12, "uint8_t": 24, "float": 5}
+PER_LINE = {"uint32_t": 8, "int32_t": 12, "uint16_t": 16, "uint8_t": 24, "float": 5}
 
 HEADER = Template("""\
 /*
  * A binarized neural network that reads digits, written by `bnn export --format c`.
  *
+ * Input: one image of $side x $side bytes, compared with $planes threshold$s. Output: $classes floats and a class.
  * Constant tables: $flash bytes. Working memory: $ram bytes, on the stack, beside what the compiler adds for
  * calls and registers; nothing static, so that calls from several threads do not disturb each other.
  */
@@ -37,7 +39,7 @@ extern "C" {
 #define BNN_CLASSES $classes
 
 /*
- * Classify one image: BNN_SIDE * BNN_SIDE bytes, row after row from the top, 0 for background to 255 for ink.
+ * Classify one image: BNN_SIDE * BNN_SIDE bytes, row after row from the top, 0 for background to 255 for foreground.
  * Fills logits[0 .. BNN_CLASSES - 1] and returns the class with the largest one, the first where several are equal.
  */
 int bnn_predict(const uint8_t *image, float *logits);
@@ -59,11 +61,12 @@ SOURCE = Template("""\
  */
 #include "bnn_model.h"
 
-/* A valid convolution of stride 1 over a map of side * side pixels. */
+/* A valid convolution of stride 1 over a map of side * side pixels; the maximum of each pool * pool of its places. */
 typedef struct {
     uint32_t side;
     uint32_t channels;
     uint32_t kernel;
+    uint32_t pool;
     uint32_t outputs;
     const uint32_t *weights; /* of each output channel: kernel * kernel * channels bits in whole words */
 } bnn_layer;
@@ -127,16 +130,23 @@ static int32_t dot(const uint32_t *window, const bnn_layer *layer, uint32_t outp
     return (int32_t)length - 2 * (int32_t)different;
 }
 
-/* The input bits: 1 where a pixel reaches the threshold. */
-static void binarize(const uint8_t *image, uint32_t threshold, uint32_t *map)
+/* The input bits: of each pixel one for each plane, 1 where the pixel reaches the plane's threshold. */
+static void binarize(const uint8_t *image, uint32_t *map)
 {
     uint32_t word = 0;
-    for (uint32_t i = 0; i < (uint32_t)BNN_SIDE * BNN_SIDE; i++) {
-        word |= (uint32_t)(image[i] >= threshold) << (i % 32u);
-        if (i % 32u == 31u || i + 1u == (uint32_t)BNN_SIDE * BNN_SIDE) {
-            map[i / 32u] = word;
-            word = 0;
+    uint32_t used = 0;
+    for (uint32_t pixel = 0; pixel < (uint32_t)BNN_SIDE * BNN_SIDE; pixel++) {
+        for (uint32_t plane = 0; plane < PLANES; plane++) {
+            word |= (uint32_t)(image[pixel] >= INPUT_THRESHOLDS[plane]) << used;
+            if (++used == 32u) {
+                *map++ = word;
+                word = 0;
+                used = 0;
+            }
         }
+    }
+    if (used > 0) {
+        *map = word;
     }
 }
 $convolve
@@ -146,7 +156,7 @@ $buffers
     uint32_t window[$window_words];
     int best = 0;
 
-    binarize(image, INPUT_THRESHOLD, even);
+    binarize(image, even);
 $calls
     gather($last, &HEAD, 0, 0, window);
     for (int i = 0; i < BNN_CLASSES; i++) {
@@ -162,26 +172,32 @@ $calls
 """)
 
 CONVOLVE = """
-/* A convolution and its comparisons: the output bit is (dot >= threshold) != flipped. */
+/*
+ * A convolution, pooling and comparisons. The output bit is (largest dot >= threshold) != flipped: it is set as soon as
+ * one of the windows pooled into it reaches the threshold, and reversed when all of them are seen.
+ */
 static void convolve(const uint32_t *in, const bnn_layer *layer, const int32_t *thresholds, const uint8_t *flipped,
                      uint32_t *window, uint32_t *out)
 {
-    const uint32_t side = layer->side - layer->kernel + 1u;
-    uint32_t word = 0;
-    uint32_t used = 0;
+    const uint32_t pool = layer->pool;
+    const uint32_t side = (layer->side - layer->kernel + 1u) / pool;
+    const uint32_t outputs = layer->outputs;
+    for (uint32_t i = 0; i < (side * side * outputs + 31u) / 32u; i++) {
+        out[i] = 0;
+    }
     for (uint32_t pixel = 0; pixel < side * side; pixel++) {
-        gather(in, layer, pixel / side, pixel % side, window);
-        for (uint32_t i = 0; i < layer->outputs; i++) {
-            word |= (uint32_t)((dot(window, layer, i) >= thresholds[i]) != flipped[i]) << used;
-            if (++used == 32u) {
-                *out++ = word;
-                word = 0;
-                used = 0;
+        const uint32_t first = pixel * outputs; /* bit of the pixel's first channel */
+        for (uint32_t place = 0; place < pool * pool; place++) {
+            gather(in, layer, pixel / side * pool + place / pool, pixel % side * pool + place % pool, window);
+            for (uint32_t i = 0; i < outputs; i++) {
+                if (bits_at(out, first + i, 1) == 0 && dot(window, layer, i) >= thresholds[i]) {
+                    out[(first + i) / 32u] |= UINT32_C(1) << (first + i) % 32u;
+                }
             }
         }
-    }
-    if (used > 0) {
-        *out = word;
+        for (uint32_t i = 0; i < outputs; i++) {
+            out[(first + i) / 32u] ^= (uint32_t)flipped[i] << (first + i) % 32u;
+        }
     }
 }
 """
@@ -193,8 +209,11 @@ def generate(model: PackedModel) -> dict[str, str]:
     kernels = _kernels(model)
     window_words = max(words.shape[1] for words in kernels)
     buffers = {"even": max(maps[::2]), "odd": max(maps[1::2], default=0)}
+    planes = len(model.input_thresholds)
     header = HEADER.substitute(
         side=model.side,
+        planes=planes,
+        s="" if planes == 1 else "s",
         classes=len(model.head.weights),
         flash=_table_bytes(model),
         ram=(sum(buffers.values()) + window_words) * WORD_BITS // 8,
@@ -228,32 +247,35 @@ def _kernels(model: PackedModel) -> list[NDArray[np.uint32]]:
 
 def _map_words(model: PackedModel) -> list[int]:
     """Words that the input and each block's output take."""
-    channels = [1, *(len(block.weights) for block in model.blocks)]
+    channels = [len(model.input_thresholds), *(len(block.weights) for block in model.blocks)]
     return [-(-side * side * depth // WORD_BITS) for side, depth in zip(model.sides(), channels, strict=True)]
 
 
 def _tables(model: PackedModel) -> str:
-    sides = model.sides()
-    parts = [f"#define INPUT_THRESHOLD {model.input_threshold}\n"]
+    sides, shapes = model.sides(), model.shapes()
+    parts = [
+        f"#define PLANES {len(model.input_thresholds)}u\n",
+        _array("INPUT_THRESHOLDS", "uint16_t", [str(threshold) for threshold in model.input_thresholds]),
+    ]
     for i, block in enumerate(model.blocks):
         parts += [
-            _layer(f"BLOCK_{i}", sides[i], block),
+            _layer(f"BLOCK_{i}", sides[i], shapes[i], block.weights),
             _array(f"BLOCK_{i}_THRESHOLDS", "int32_t", [str(t) for t in block.thresholds.tolist()]),
             _array(f"BLOCK_{i}_FLIPPED", "uint8_t", [str(int(f)) for f in block.flipped.tolist()]),
         ]
     parts += [
-        _layer("HEAD", sides[-1], model.head),
+        _layer("HEAD", sides[-1], shapes[-1], model.head.weights),
         _array("HEAD_SCALE", "float", _floats(model.head.scale)),
         _array("HEAD_OFFSET", "float", _floats(model.head.offset)),
     ]
     return "\n".join(parts)
 
 
-def _layer(name: str, side: int, layer: Block | Head) -> str:
-    outputs, channels, kernel, _ = layer.weights.shape
-    words = [f"0x{word:08x}u" for word in kernel_words(layer.weights).ravel().tolist()]
-    weights = _array(f"{name}_WEIGHTS", "uint32_t", words)
-    return f"{weights}\nstatic const bnn_layer {name} = {{{side}, {channels}, {kernel}, {outputs}, {name}_WEIGHTS}};\n"
+def _layer(name: str, side: int, shape: Shape, weights: NDArray[np.bool_]) -> str:
+    words = [f"0x{word:08x}u" for word in kernel_words(weights).ravel().tolist()]
+    table = _array(f"{name}_WEIGHTS", "uint32_t", words)
+    sizes = f"{side}, {shape.in_channels}, {shape.kernel}, {shape.pool}, {shape.out_channels}"
+    return f"{table}\nstatic const bnn_layer {name} = {{{sizes}, {name}_WEIGHTS}};\n"
 
 
 def _array(name: str, kind: str, values: list[str]) -> str:
@@ -268,7 +290,7 @@ def _floats(values: NDArray[np.float32]) -> list[str]:
 
 
 def _table_bytes(model: PackedModel) -> int:
-    """Bytes of weights, thresholds, flips, scales and offsets as the source holds them."""
+    """Bytes of input thresholds, weights, thresholds, flips, scales and offsets as the source holds them."""
     weights = sum(words.nbytes for words in _kernels(model))
     channels = sum(len(block.weights) for block in model.blocks)
-    return weights + 5 * channels + model.head.scale.nbytes + model.head.offset.nbytes
+    return 2 * len(model.input_thresholds) + weights + 5 * channels + model.head.scale.nbytes + model.head.offset.nbytes

@@ -1,6 +1,7 @@
-"""The packed file (.bnn), version 1: bytes in, model out, and back. docs/format.md describes it field by field.
+"""The packed file (.bnn): bytes in, model out, and back. docs/format.md describes it field by field.
 
-All numbers are little-endian, nothing is aligned. Reading allocates nothing that the file's own length does not cover.
+Version 2 is written, versions 1 and 2 are read. All numbers are little-endian, nothing is aligned. Reading allocates
+nothing that the file's own length does not cover.
 """
 
 from __future__ import annotations
@@ -20,27 +21,28 @@ from bnnlib.packed.model import Block, Head, ModelError, PackedModel, Shape
 T = TypeVar("T", bound=np.generic)
 
 MAGIC = b"\x89BNN"
-VERSION = 1
+VERSION = 2
 START = struct.Struct("<4sHI")  # magic, version, length of the whole file
-TOPOLOGY = struct.Struct("<HHH")  # side, input threshold, number of blocks
-LAYER = struct.Struct("<HH")  # output channels, kernel
+TOPOLOGY = struct.Struct("<HHH")  # side, number of input planes (version 1: the threshold of the one), number of blocks
 CHECKSUM = struct.Struct("<I")  # CRC-32 of all bytes before it
-SMALLEST = START.size + TOPOLOGY.size + LAYER.size + CHECKSUM.size
+COLUMNS = {1: 2, 2: 3}  # numbers for each layer, by version: output channels, kernel and, since version 2, pool
 VERSION_END = 6
 BYTE = np.dtype(np.uint8)
+SHORT = np.dtype("<u2")
 INTEGER = np.dtype("<i4")
 FLOAT = np.dtype("<f4")
 
 
 class FormatError(BnnError):
-    """Bytes that are no packed model of this version; the message names the field."""
+    """Bytes that are no packed model of a version that is read; the message names the field."""
 
 
 def encode(model: PackedModel) -> bytes:
     """The file of a model, the same bytes each time; `ModelError` for a model that could not be read back."""
     packed.check(model)
-    parts = [TOPOLOGY.pack(model.side, model.input_threshold, len(model.blocks))]
-    parts += [LAYER.pack(len(layer.weights), layer.weights.shape[2]) for layer in model.layers()]
+    table = [[shape.out_channels, shape.kernel, shape.pool] for shape in model.shapes()]
+    parts = [TOPOLOGY.pack(model.side, len(model.input_thresholds), len(model.blocks))]
+    parts += [np.array(model.input_thresholds, SHORT).tobytes(), np.array(table, SHORT).tobytes()]
     for block in model.blocks:
         parts += [_bits(block.weights), block.thresholds.astype(INTEGER).tobytes(), _bits(block.flipped)]
     head = model.head
@@ -56,39 +58,50 @@ def decode(data: bytes) -> PackedModel:
     Magic and version come first, so that a file of a later version is told from a damaged one; then length and
     checksum, then the fields in their order.
     """
-    _check_frame(data)
-    side, input_threshold, blocks = TOPOLOGY.unpack_from(data, START.size)
+    version = _check_frame(data)
     try:
-        packed.check_start(side, input_threshold, blocks)
-        shapes = _shapes(data, blocks)
-        packed.check_shapes(side, shapes)
-        _check_length(data, _size(shapes))
-        reader = _Reader(data, START.size + TOPOLOGY.size + len(shapes) * LAYER.size)
-        *inner, last = zip(packed.names(blocks), shapes, strict=True)
-        read = tuple(_read_block(reader, name, shape) for name, shape in inner)
-        model = PackedModel(side, input_threshold, read, _read_head(reader, *last))
-        packed.check(model)
+        return _decode(data, version)
     except ModelError as error:
         raise FormatError(f"packed model: {error}") from error
+
+
+def _decode(data: bytes, version: int) -> PackedModel:
+    """Read what lies between start and checksum."""
+    side, second, blocks = TOPOLOGY.unpack_from(data, START.size)
+    planes = 1 if version == 1 else second
+    _check_start(data, version, side, planes, blocks)
+    reader = _Reader(data, START.size + TOPOLOGY.size)
+    thresholds = (second,) if version == 1 else tuple(reader.array(SHORT, planes).tolist())
+    packed.check_thresholds(thresholds)
+    shapes = _read_shapes(reader, planes, blocks, COLUMNS[version])
+    packed.check_shapes(side, planes, shapes)
+    _check_length(data, reader.position + _content_size(shapes) + CHECKSUM.size)
+    *inner, last = zip(packed.names(blocks), shapes, strict=True)
+    read = tuple(_read_block(reader, name, shape) for name, shape in inner)
+    model = PackedModel(side, thresholds, read, _read_head(reader, *last))
+    packed.check(model)
     return model
 
 
-def _check_frame(data: bytes) -> None:
-    """Check magic, version, length and checksum."""
+def _check_frame(data: bytes) -> int:
+    """Check magic, version, length and checksum; return the version."""
     magic = data[: len(MAGIC)]
     if magic != MAGIC:
         raise FormatError(f"packed model: magic: {magic!r}, expected {MAGIC!r}: this is no packed model")
     version = int.from_bytes(data[len(MAGIC) : VERSION_END], "little")
-    if len(data) >= VERSION_END and version != VERSION:
-        raise FormatError(f"packed model: version: {version}, expected {VERSION}: use the bnnlib that wrote the file")
-    if len(data) < SMALLEST:
-        raise FormatError(f"packed model: length: {len(data)} bytes, but the smallest model takes {SMALLEST}")
+    if len(data) >= VERSION_END and version not in COLUMNS:
+        known = " or ".join(map(str, COLUMNS))
+        raise FormatError(f"packed model: version: {version}, expected {known}: use the bnnlib that wrote the file")
+    smallest = _smallest(version if version in COLUMNS else VERSION, planes=1, blocks=0)
+    if len(data) < smallest:
+        raise FormatError(f"packed model: length: {len(data)} bytes, but the smallest model takes {smallest}")
     _, _, declared = START.unpack_from(data)
     _check_length(data, declared)
     (checksum,) = CHECKSUM.unpack(data[-CHECKSUM.size :])
     found = zlib.crc32(data[: -CHECKSUM.size])
     if checksum != found:
         raise FormatError(f"packed model: checksum: 0x{checksum:08x}, but the content gives 0x{found:08x}: damaged")
+    return version
 
 
 def _check_length(data: bytes, expected: int) -> None:
@@ -97,25 +110,28 @@ def _check_length(data: bytes, expected: int) -> None:
         raise FormatError(f"packed model: length: {len(data)} bytes, expected {expected}: {fault}")
 
 
-def _shapes(data: bytes, blocks: int) -> list[Shape]:
-    """Sizes of the layers, the head's last."""
-    start = START.size + TOPOLOGY.size
-    end = start + (blocks + 1) * LAYER.size
-    if len(data) < end + CHECKSUM.size:
-        raise FormatError(f"packed model: blocks: {blocks}, but the file of {len(data)} bytes ends among their sizes")
-    shapes, channels = [], 1
-    for out_channels, kernel in LAYER.iter_unpack(data[start:end]):
-        shapes.append(Shape(out_channels, channels, kernel))
-        channels = out_channels
-    return shapes
+def _smallest(version: int, planes: int, blocks: int) -> int:
+    """Bytes of a file up to its weights, and of the checksum: a file of that many planes and blocks takes more."""
+    thresholds = 0 if version == 1 else planes  # version 1 holds its one threshold in the place of the planes
+    numbers = thresholds + (blocks + 1) * COLUMNS[version]
+    return START.size + TOPOLOGY.size + numbers * SHORT.itemsize + CHECKSUM.size
 
 
-def _size(shapes: Sequence[Shape]) -> int:
-    """Bytes of a whole file with such layers."""
-    table = START.size + TOPOLOGY.size + len(shapes) * LAYER.size
+def _check_start(data: bytes, version: int, side: int, planes: int, blocks: int) -> None:
+    """Check the sizes that come first, and that the file holds the thresholds and layers' sizes which they announce."""
+    packed.check_start(side, planes, blocks)
+    if len(data) < _smallest(version, planes, blocks):
+        raise FormatError(
+            f"packed model: blocks: {blocks} and input planes: {planes}, but the file of {len(data)} bytes ends among "
+            "their sizes and thresholds"
+        )
+
+
+def _content_size(shapes: Sequence[Shape]) -> int:
+    """Bytes of the weights, thresholds, flips, scales and offsets of such layers."""
     weights = sum(_bit_bytes(shape.weights) for shape in shapes)
     norms = sum(shape.out_channels * INTEGER.itemsize + _bit_bytes(shape.out_channels) for shape in shapes[:-1])
-    return table + weights + norms + 2 * shapes[-1].out_channels * FLOAT.itemsize + CHECKSUM.size
+    return weights + norms + 2 * shapes[-1].out_channels * FLOAT.itemsize
 
 
 class _Reader:
@@ -126,7 +142,7 @@ class _Reader:
         self.position = position
 
     def array(self, dtype: np.dtype[T], count: int) -> NDArray[T]:
-        """So many numbers as they stand in the file: a view, in the file's byte order."""
+        """That many numbers as they are in the file: a view, in the file's byte order."""
         found = np.frombuffer(self.data, dtype, count, self.position)
         self.position += found.nbytes
         return found
@@ -140,11 +156,22 @@ class _Reader:
         return bits[:count].astype(np.bool_).reshape(shape)
 
 
+def _read_shapes(reader: _Reader, planes: int, blocks: int, columns: int) -> list[Shape]:
+    """Sizes of the layers, the head's last, from their table of that many columns."""
+    table = reader.array(SHORT, (blocks + 1) * columns).reshape(blocks + 1, columns)
+    shapes, channels = [], planes
+    for out_channels, *kernel_and_pool in table.tolist():
+        shapes.append(Shape(out_channels, channels, *kernel_and_pool))
+        channels = out_channels
+    return shapes
+
+
 def _read_block(reader: _Reader, name: str, shape: Shape) -> Block:
     return Block(
         weights=_read_weights(reader, name, shape),
         thresholds=reader.array(INTEGER, shape.out_channels).astype(np.int32),
         flipped=reader.bits(f"{name}.flipped", (shape.out_channels,)),
+        pool=shape.pool,
     )
 
 
@@ -166,5 +193,5 @@ def _bits(array: NDArray[np.bool_]) -> bytes:
 
 
 def _bit_bytes(count: int) -> int:
-    """Bytes that so many bits take."""
+    """Bytes that ``count`` bits take."""
     return -(-count // 8)

@@ -2,6 +2,8 @@
 
 A binary value is a bit: 1 stands for +1 and 0 for -1. The dot product of two vectors of K binary values is
 2 * popcount(xnor) - K: a whole number from -K to K of the same parity as K.
+
+An image enters as bit planes, one for each input threshold: the bit is 1 where the pixel reaches the threshold.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from bnnlib.errors import BnnError
 
 # With these, K is at most 2**22: every dot product fits int32 and is exact as a float32.
+MAX_PLANES = 64
 MAX_BLOCKS = 16
 MAX_SIDE = 256
 MAX_CHANNELS = 1024
@@ -29,17 +32,19 @@ class ModelError(BnnError):
 
 @dataclass(frozen=True)
 class Block:
-    """One binarized layer: valid convolution of stride 1, then a comparison in each output channel.
+    """One binarized layer: valid convolution of stride 1, maximum pooling, then a comparison in each output channel.
 
-    ``weights``: bool (out, in, kernel, kernel). The output bit of channel c is
-    ``(dot >= thresholds[c]) != flipped[c]``: ``thresholds`` is int32 (out,), from -K to K + 1 with K = in * kernel**2
-    (at -K the comparison always holds, at K + 1 never); ``flipped`` is bool (out,), true where the batch norm's scale
-    is negative.
+    ``weights``: bool (out, in, kernel, kernel). ``pool``: the side of the pooling windows and their stride; rows and
+    columns that do not fill a window are left out; 1 is no pooling. The output bit of channel c is
+    ``(max(dots) >= thresholds[c]) != flipped[c]``, where ``dots`` are those of one window: the OR of the comparisons,
+    reversed after it. ``thresholds`` is int32 (out,), from -K to K + 1 with K = in * kernel**2 (at -K the comparison
+    always holds, at K + 1 never); ``flipped`` is bool (out,), true where the batch norm's scale is negative.
     """
 
     weights: NDArray[np.bool_]
     thresholds: NDArray[np.int32]
     flipped: NDArray[np.bool_]
+    pool: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,14 @@ class Head:
 
 @dataclass(frozen=True)
 class PackedModel:
-    """Images are uint8 (side, side); the input bit is ``pixel >= input_threshold`` (0 to 256)."""
+    """Images are uint8 (side, side).
+
+    ``input_thresholds``: each gives a bit plane, the first layer's input channel of the same number, whose bit is
+    ``pixel >= threshold`` (0 to 256).
+    """
 
     side: int
-    input_threshold: int
+    input_thresholds: tuple[int, ...]
     blocks: tuple[Block, ...]
     head: Head
 
@@ -69,19 +78,24 @@ class PackedModel:
         return [*self.blocks, self.head]
 
     def sides(self) -> list[int]:
-        """Side of each layer's input, in pixels, the head's last: a valid convolution leaves side - kernel + 1."""
+        """Side of each layer's input, in pixels, the head's last."""
         sides = [self.side]
         for block in self.blocks:
-            sides.append(sides[-1] - block.weights.shape[2] + 1)
+            sides.append((sides[-1] - block.weights.shape[2] + 1) // block.pool)
         return sides
+
+    def shapes(self) -> list[Shape]:
+        """Sizes of each layer, the head's last."""
+        return [_shape(layer) for layer in self.layers()]
 
 
 class Shape(NamedTuple):
-    """Sizes of one layer: its weights are (out_channels, in_channels, kernel, kernel)."""
+    """Sizes of one layer: its weights are (out_channels, in_channels, kernel, kernel); ``pool``: see `Block`."""
 
     out_channels: int
     in_channels: int
     kernel: int
+    pool: int = 1
 
     @property
     def weights(self) -> int:
@@ -99,21 +113,29 @@ def names(blocks: int) -> list[str]:
     return [*(f"blocks[{number}]" for number in range(blocks)), "head"]
 
 
-def check_start(side: int, input_threshold: int, blocks: int) -> None:
-    """Check what stands before the layers; `ModelError` names the field and the values allowed."""
+def check_start(side: int, planes: int, blocks: int) -> None:
+    """Check the sizes that come before the layers'; `ModelError` names the field and the values allowed."""
     _within("side", side, 1, MAX_SIDE)
-    _within("input_threshold", input_threshold, 0, MAX_PIXEL + 1)
+    _within("input planes", planes, 1, MAX_PLANES)
     _within("blocks", blocks, 0, MAX_BLOCKS)
 
 
-def check_shapes(side: int, shapes: Sequence[Shape]) -> None:
+def check_thresholds(thresholds: Sequence[int]) -> None:
+    """Check the input thresholds; `ModelError` names the wrong one."""
+    for number, threshold in enumerate(thresholds):
+        _within(f"input_thresholds[{number}]", threshold, 0, MAX_PIXEL + 1)
+
+
+def check_shapes(side: int, planes: int, shapes: Sequence[Shape]) -> None:
     """Check that the layers fit one another and an image, the head last; `ModelError` names the field."""
-    channels, left = 1, side
+    channels, left = planes, side
     for name, shape in zip(names(len(shapes) - 1), shapes, strict=True):
         _within(f"{name}.in_channels", shape.in_channels, channels, channels)
         _within(f"{name}.out_channels", shape.out_channels, 1, MAX_CHANNELS)
         _within(f"{name}.kernel", shape.kernel, 1, min(MAX_KERNEL, left))
         channels, left = shape.out_channels, left - shape.kernel + 1
+        _within(f"{name}.pool", shape.pool, 1, 1 if name == "head" else left)
+        left //= shape.pool
     if left != 1:
         kernel = shapes[-1].kernel
         last = left + kernel - 1
@@ -127,9 +149,10 @@ def check(model: PackedModel) -> None:
         _check_array(f"{name}.weights", layer.weights, np.dtype(np.bool_), dimensions=4)
         if layer.weights.shape[2] != layer.weights.shape[3]:
             raise ModelError(f"{name}.weights: shape {layer.weights.shape}, expected a square kernel")
-    shapes = [Shape(*layer.weights.shape[:3]) for layer in layers]
-    check_start(model.side, model.input_threshold, len(model.blocks))
-    check_shapes(model.side, shapes)
+    shapes = model.shapes()
+    check_start(model.side, len(model.input_thresholds), len(model.blocks))
+    check_thresholds(model.input_thresholds)
+    check_shapes(model.side, len(model.input_thresholds), shapes)
     for name, block, shape in zip(names(len(model.blocks)), model.blocks, shapes, strict=False):
         _check_block(name, block, shape)
     _check_head(model.head, shapes[-1])
@@ -142,6 +165,11 @@ def check_images(model: PackedModel, images: NDArray[np.uint8]) -> None:
         raise ModelError(
             f"images: {images.dtype} {images.shape}, expected uint8 (number of images, {model.side}, {model.side})"
         )
+
+
+def _shape(layer: Block | Head) -> Shape:
+    outputs, inputs, kernel, _ = layer.weights.shape
+    return Shape(outputs, inputs, kernel, layer.pool if isinstance(layer, Block) else 1)
 
 
 def _within(name: str, value: int, low: int, high: int) -> None:

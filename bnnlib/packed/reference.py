@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from bnnlib.packed import model as packed
 from bnnlib.packed.model import Head, PackedModel
 
-# Bytes that the maps of one chunk of images may take: with so many they stay in the processor's cache.
+Sums: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
+
+# Bytes that the maps of one chunk of images may take: few enough to stay in the processor's cache.
 CHUNK_BYTES = 4 << 20
 
 
@@ -31,8 +33,10 @@ def logits(model: PackedModel, images: NDArray[np.uint8]) -> NDArray[np.float32]
 
 def affine(head: Head, dots: NDArray[np.int32]) -> NDArray[np.float32]:
     """Logits of the head's dot products, (n, classes): two float32 operations, each rounded, in every engine."""
-    scaled = dots.astype(np.float32) * head.scale
-    return scaled + head.offset
+    logits = dots.astype(np.float32)
+    logits *= head.scale
+    logits += head.offset
+    return logits
 
 
 def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -58,17 +62,17 @@ class Engine:
         return logits(self.model, images)
 
 
-def _dots(model: PackedModel, images: NDArray[np.uint8]) -> NDArray[np.int16] | NDArray[np.int32]:
-    """The images of one chunk; they are the last axis, for NumPy is fastest along the last one."""
+def _dots(model: PackedModel, images: NDArray[np.uint8]) -> Sums:
+    """The images of one chunk; they are the last axis, as NumPy is fastest along the last one."""
     last = np.ascontiguousarray(images.transpose(1, 2, 0))
-    bits = (last >= model.input_threshold)[None]  # (1, side, side, n)
+    bits = np.stack([last >= threshold for threshold in model.input_thresholds])  # (planes, side, side, n)
     for block in model.blocks:
-        sums = _convolve(bits, block.weights)
+        sums = _pool(_convolve(bits, block.weights), block.pool)
         bits = (sums >= block.thresholds[:, None, None, None]) != block.flipped[:, None, None, None]
     return _convolve(bits, model.head.weights)[:, 0, 0].T
 
 
-def _convolve(bits: NDArray[np.bool_], weights: NDArray[np.bool_]) -> NDArray[np.int16] | NDArray[np.int32]:
+def _convolve(bits: NDArray[np.bool_], weights: NDArray[np.bool_]) -> Sums:
     """Valid convolution of values +1 and -1: (in, h, w, n), (out, in, k, k) -> (out, h - k + 1, w - k + 1, n).
 
     One place of the kernel after the other, in int16 where that holds every sum.
@@ -84,6 +88,14 @@ def _convolve(bits: NDArray[np.bool_], weights: NDArray[np.bool_]) -> NDArray[np
     return sums
 
 
+def _pool(sums: Sums, pool: int) -> Sums:
+    """The maximum of each window: (out, h, w, n) -> (out, h // pool, w // pool, n)."""
+    channels, height, width, images = sums.shape
+    rows, columns = height // pool, width // pool
+    filled = sums[:, : rows * pool, : columns * pool]  # without the rows and columns that do not fill a window
+    return filled.reshape(channels, rows, pool, columns, pool, images).max(axis=(2, 4))
+
+
 def _values(bits: NDArray[np.bool_], kind: type[np.signedinteger[Any]]) -> NDArray[Any]:
     """Bits as numbers of a type: 1 is +1, 0 is -1."""
     return np.where(bits, kind(1), kind(-1))
@@ -92,7 +104,7 @@ def _values(bits: NDArray[np.bool_], kind: type[np.signedinteger[Any]]) -> NDArr
 def _chunk(model: PackedModel) -> int:
     """Images whose maps stay below `CHUNK_BYTES`: of one layer the input, the sums and the products to be added."""
     largest = 0
-    for layer, side, left in zip(model.layers(), model.sides(), [*model.sides()[1:], 1], strict=True):
-        outputs, channels = layer.weights.shape[:2]
-        largest = max(largest, channels * side**2 + 2 * outputs * left**2)
+    for shape, side in zip(model.shapes(), model.sides(), strict=True):
+        left = side - shape.kernel + 1  # before pooling
+        largest = max(largest, shape.in_channels * side**2 + 2 * shape.out_channels * left**2)
     return max(1, CHUNK_BYTES // (largest * np.dtype(np.int32).itemsize))
