@@ -42,9 +42,23 @@ def test_every_pair_is_compared() -> None:
     assert agreement.metrics({"test": found}) == {"test_logits": 8}
 
 
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+
+
+def network() -> ConvNet:
+    """The same each time; its blocks' norms fit the images, which it then tells apart, its head's is as it was made."""
+    torch.manual_seed(0)
+    model = ConvNet(topologies.SMALL, Quantization(bits=1))
+    for layer in model.layers():
+        layer.norm.momentum = 1.0
+    with torch.no_grad():
+        model(torch.from_numpy(IMAGES))
+    model.head.norm.reset_running_stats()
+    return model.eval()
+
+
 def test_the_dot_products_of_torch_give_its_logits() -> None:
-    model = ConvNet(topologies.SMALL, Quantization(bits=1)).eval()
-    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+    model, images = network(), IMAGES
     found = agreement.of_torch(model, images)
     assert np.array_equal(found.dots, np.round(found.dots))
     assert len(np.unique(found.dots)) > 10
@@ -70,8 +84,7 @@ def test_the_number_of_threads_has_no_say(threads: int) -> None:
 
 
 def test_the_three_engines_are_compared_in_pairs() -> None:
-    trained = ConvNet(topologies.SMALL, Quantization(bits=1)).eval()
-    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+    trained, images = network(), IMAGES
     packed = export.pack(models.publish(trained, epoch=1))
     other = dataclasses.replace(packed, input_thresholds=(35, 200))  # plays a wrong fast engine
     found = agreement.compare_engines(trained, packed, reference.Engine(other), images, threads=2)
