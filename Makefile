@@ -17,6 +17,7 @@ check: $(VENV)/.ready ## style, types, the graph, the gate, the README
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 	@echo "graph: every stage is as dvc.lock says"
 	@! dvc repro --dry --allow-missing | grep "Running stage"
 	bnn check

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bnnlib.errors import BnnError
+from bnnlib.core.errors import BnnError
 
 # Each command imports what it needs itself: pandas alone takes longer than a whole `bnn predict`.
 
@@ -33,18 +33,20 @@ MODEL = Path(__file__).resolve().parents[1] / "models" / "binary.bnn"
 @app.command()
 def check(reports: Reports = REPORTS, params_yaml: Annotated[Path, typer.Option()] = PARAMS_YAML) -> None:
     """Compare the test metrics with the thresholds, and the engines with one another; exit with 1 on a miss."""
-    from bnnlib import files, gate, params
+    from bnnlib.config import params
+    from bnnlib.core import files
+    from bnnlib.report import thresholds
 
     cfg = params.load(params_yaml)
     metrics = files.read_json(reports / "metrics.json")
-    found = gate.verdicts(metrics, gate.thresholds(cfg))
-    if gate.is_packed(metrics):
-        found += gate.agreement(files.read_json(reports / "agreement.json"), cfg.data.limit)
+    found = thresholds.verdicts(metrics, thresholds.thresholds(cfg))
+    if thresholds.is_packed(metrics):
+        found += thresholds.agreement(files.read_json(reports / "agreement.json"), cfg.data.limit)
     for verdict in found:
         typer.echo(verdict)
     missed = [verdict.name for verdict in found if not verdict.passed]
     if missed:
-        raise gate.GateError(f"{len(missed)} of {len(found)} bounds missed: {', '.join(missed)}")
+        raise thresholds.GateError(f"{len(missed)} of {len(found)} bounds missed: {', '.join(missed)}")
 
 
 @app.command(name="readme")
@@ -55,7 +57,9 @@ def write_readme(
     params_yaml: Annotated[Path, typer.Option()] = PARAMS_YAML,
 ) -> None:
     """Write the tables and the figures of the README from the reports."""
-    from bnnlib import files, params, readme
+    from bnnlib.config import params
+    from bnnlib.core import files
+    from bnnlib.report import readme
 
     text = files.read_text(page)
     wanted = readme.page(text, reports, str(page), params.load(params_yaml).data.name)
@@ -71,9 +75,9 @@ def write_readme(
 @app.command()
 def mend() -> None:
     """Clear away what a killed DVC left half-written in this folder; for when no DVC runs."""
-    from bnnlib import recovery
+    from bnnlib import dvc_repair
 
-    for done in recovery.mend(Path.cwd()):
+    for done in dvc_repair.mend(Path.cwd()):
         typer.echo(done)
 
 
@@ -107,7 +111,7 @@ def predict(
 
     A folder stands for the image files directly in it. A bad file is reported, the others are still done.
     """
-    from bnnlib import predict
+    from bnnlib.serving import predict
 
     outcomes = predict.predict(predict.read_model(model), paths)
     for outcome in outcomes:
@@ -128,14 +132,15 @@ def export(
     out: Annotated[Path, typer.Option(file_okay=False, help="The folder to write into.")] = Path(),
 ) -> None:
     """Write the packed model as bnn_model.h and bnn_model.c (C99, no libraries), or as bnn_model.onnx."""
-    from bnnlib import files, onnx_export, packed_file
-    from bnnlib.packed import c_code
+    from bnnlib.core import files
+    from bnnlib.export import c_code, onnx_model
+    from bnnlib.packed import file
 
-    packed = packed_file.read(model)
+    packed = file.read(model)
     if target == "c":
         contents = {name: text.encode() for name, text in c_code.generate(packed).items()}
     else:
-        contents = {"bnn_model.onnx": onnx_export.build(packed)}
+        contents = {"bnn_model.onnx": onnx_model.build(packed)}
     for name, content in contents.items():
         files.write_bytes(out / name, content)
         typer.echo(f"{out / name}: {len(content):,} bytes")
@@ -162,7 +167,8 @@ def sweep(
     Each result is stored at once: after an interruption the same command goes on from there, and a larger grid adds
     what is missing.
     """
-    from bnnlib import params, sweep, sweep_engine, sweeping
+    from bnnlib.config import params
+    from bnnlib.sweeps import backends, grid, sweep
 
     texts = {
         "seeds": seeds,
@@ -171,11 +177,11 @@ def sweep(
         "topologies": topologies,
         "datasets": datasets,
     }
-    axes: dict[str, list[int | str]] = {axis: sweep.values(text) for axis, text in texts.items() if text is not None}
+    axes: dict[str, list[int | str]] = {axis: grid.values(text) for axis, text in texts.items() if text is not None}
     if epochs is not None:
         axes["epochs"] = [epochs]
-    engine = sweep_engine.Engine(backend, jobs, scheduler)
-    for line in sweeping.perform(params.load(params_yaml), axes, data, out, engine):
+    engine = backends.Engine(backend, jobs, scheduler)
+    for line in sweep.perform(params.load(params_yaml), axes, data, out, engine):
         typer.echo(line)
 
 
@@ -190,17 +196,19 @@ def summary(
     ] = False,
 ) -> None:
     """Count weights, multiply-adds and bytes, layer by layer."""
-    from bnnlib import export, summary, weights
+    from bnnlib.export import pack
+    from bnnlib.nn import weights
     from bnnlib.packed import format as packed_format
+    from bnnlib.report import summary
 
     found = {}
     for variant in ("full", "binary") if model == "both" else (model,):
         path = networks / f"{variant}.safetensors"
         published = weights.read(path)
         try:
-            packed = packed_format.encode(export.pack(published)) if published.bits == 1 else None
-        except export.ExportError as error:
-            raise export.ExportError(f"{path}: {error}") from error
+            packed = packed_format.encode(pack.pack(published)) if published.bits == 1 else None
+        except pack.ExportError as error:
+            raise pack.ExportError(f"{path}: {error}") from error
         found[variant] = summary.summarize(variant, published, packed)
     if as_json:
         typer.echo(json.dumps({variant: asdict(each) for variant, each in found.items()}, indent=2, allow_nan=False))
@@ -273,9 +281,11 @@ def _benchmark_prediction(
     networks: Path, data: Path, effort: dict[str, int], date: datetime.date, reports: Path | None
 ) -> tuple[dict[str, Any], str]:
     """The record, and as Markdown, saved where reports are given."""
-    from bnnlib import files, plots, readme_speed
-    from bnnlib.benchmark import record
+    from bnnlib.benchmark.prediction import record
     from bnnlib.benchmark.timing import Effort
+    from bnnlib.core import files
+    from bnnlib.report import readme_speed
+    from bnnlib.report.figures import benchmark, style
 
     images = effort.pop("images", record.IMAGES)
     rounds = Effort(**effort)
@@ -283,7 +293,7 @@ def _benchmark_prediction(
     result = record.to_json(found, rounds, date)
     if reports is not None:
         files.write_json(reports / "benchmark.json", result)
-        files.write_bytes(reports / "benchmark.png", plots.png(plots.benchmark(result)))
+        files.write_bytes(reports / "benchmark.png", style.png(benchmark.benchmark(result)))
     return result, readme_speed.markdown(result, "benchmark.png")
 
 
@@ -291,13 +301,15 @@ def _benchmark_training(
     data: Path, params_yaml: Path, effort: dict[str, int], date: datetime.date, reports: Path | None
 ) -> tuple[dict[str, Any], str]:
     """The same of the training."""
-    from bnnlib import files, params, readme_speed
-    from bnnlib.benchmark import training_record
-    from bnnlib.benchmark.training_contest import Plan
+    from bnnlib.benchmark.training import record
+    from bnnlib.benchmark.training.contest import Plan
+    from bnnlib.config import params
+    from bnnlib.core import files
+    from bnnlib.report import readme_speed
 
     plan = Plan(**effort)
-    found = training_record.run(data, params.load(params_yaml), plan, _tell)
-    result = training_record.to_json(found, plan, date)
+    found = record.run(data, params.load(params_yaml), plan, _tell)
+    result = record.to_json(found, plan, date)
     if reports is not None:
         files.write_json(reports / "benchmark_training.json", result)
     return result, readme_speed.training_markdown(result)

@@ -25,19 +25,19 @@ import psutil
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from bnnlib import files
-from bnnlib.files import FileError
+from bnnlib.core import files
+from bnnlib.core.files import FileError
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from bnnlib.mnist import Split
+    from bnnlib.data.splits import Split
 
 P = ParamSpec("P")
 EXPERIMENT = "bnn"
 # Imported by MLflow alone: an import here would make the packed engines a dependency of every stage.
-SERVED_MODULE = "bnnlib.served"
+SERVED_MODULE = "bnnlib.serving.pyfunc"
 SERVED_REQUIREMENTS = ("mlflow", "numba", "numpy", "pandas")  # without numba it predicts as well, but more slowly
 PIPELINE_TAG = "pipeline"
 SQLITE = "sqlite:///"

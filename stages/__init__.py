@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bnnlib.errors import BnnError
+from bnnlib.core.errors import BnnError
 
 ParamsFile = Annotated[Path, typer.Option(help="The parameters, checked whole before anything runs.")]
 DEFAULT_PARAMS = Path("params.yaml")

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bnnlib import agreement, files, models, packed_file, params, runtime, tracking, weights
-from bnnlib.packed import engines
+from bnnlib import tracking
+from bnnlib.config import params
+from bnnlib.core import files, runtime
+from bnnlib.data import splits
+from bnnlib.export import agreement
+from bnnlib.nn import convnet, weights
+from bnnlib.packed import engines, file
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
@@ -25,18 +30,18 @@ def main(
     cfg = params.load(params_yaml)
     threads = cfg.runtime.threads
     runtime.configure(threads, "cpu")
-    splits = {"train": train, "validation": validation, "test": test}
-    with tracking.open_run("agreement", {"runtime.threads": threads}, data=list(splits.values())) as log:
-        model = packed_file.read_if_any(packed)
+    paths = {"train": train, "validation": validation, "test": test}
+    with tracking.open_run("agreement", {"runtime.threads": threads}, data=list(paths.values())) as log:
+        model = file.read_if_any(packed)
         if model is None:  # an experiment with another model.bits
             files.write_json(out, {})
             print(f"{packed} is empty: only a 1-bit network is packed, so there is nothing to compare")
             return
-        trained = models.restore(weights.read(network))
+        trained = convnet.restore(weights.read(network))
         fast = engines.fast(model, threads)  # first, for the rest takes a minute
         found = {}
-        for name, path in splits.items():
-            split = files.read_split(path)
+        for name, path in paths.items():
+            split = splits.read(path)
             log.log_dataset(path, split, name)
             found[name] = agreement.compare_engines(trained, model, fast, split.images, threads)
         files.write_json(out, found)

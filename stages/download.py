@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from bnnlib import files, params, sources, tracking
+from bnnlib import tracking
+from bnnlib.config import params
+from bnnlib.core import files
+from bnnlib.data import sources
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 

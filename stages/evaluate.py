@@ -7,12 +7,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bnnlib import evaluation, files, models, packed_file, params, reports, runtime, tracking, weights
-from bnnlib.evaluation import Evaluation
-from bnnlib.mnist import Split
-from bnnlib.models import ConvNet
-from bnnlib.packed import engines
+from bnnlib import tracking
+from bnnlib.config import params
+from bnnlib.core import files, runtime
+from bnnlib.data import splits
+from bnnlib.data.splits import Split
+from bnnlib.nn import convnet, weights
+from bnnlib.nn.convnet import ConvNet
+from bnnlib.packed import engines, file
 from bnnlib.packed.engines import Engine
+from bnnlib.report import tables
+from bnnlib.scoring import evaluation
+from bnnlib.scoring.evaluation import Evaluation
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
@@ -31,33 +37,33 @@ def main(
     """
     cfg = params.load(params_yaml)
     runtime.configure(cfg.runtime.threads, cfg.runtime.device)
-    splits = {"validation": files.read_split(validation), "test": files.read_split(test)}
-    small = packed_file.read_if_any(packed)
+    held_out = {"validation": splits.read(validation), "test": splits.read(test)}
+    small = file.read_if_any(packed)
     fast = None if small is None else engines.best(small, cfg.runtime.threads)
     with tracking.open_run("evaluate", params.flatten(cfg.runtime, "runtime."), data=[validation, test]) as log:
         for name, path in {"validation": validation, "test": test}.items():
-            log.log_dataset(path, splits[name], name)
+            log.log_dataset(path, held_out[name], name)
         results = {}
         for variant, path, engine in (("full", full, None), ("binary", binary, fast)):
             published = weights.read(path)
-            model = models.restore(published).to(cfg.runtime.device)
-            logits = {name: _logits(model, engine, split, cfg.runtime.device) for name, split in splits.items()}
-            results[variant] = reports.Result(
+            model = convnet.restore(published).to(cfg.runtime.device)
+            logits = {name: _logits(model, engine, split, cfg.runtime.device) for name, split in held_out.items()}
+            results[variant] = tables.Result(
                 bits=published.bits,
                 epoch=published.epoch,
                 weights=published.topology.weights(published.bits),
                 weight_bytes=published.topology.weight_bytes(published.bits),
                 file_bytes=path.stat().st_size,
                 packed_bytes=None if engine is None else packed.stat().st_size,
-                **{name: _score(outputs, splits[name]) for name, outputs in logits.items()},
+                **{name: _score(outputs, held_out[name]) for name, outputs in logits.items()},
             )
-        for name, table in reports.tables(splits["test"].labels, results).items():
+        for name, table in tables.tables(held_out["test"].labels, results).items():
             files.write_csv(out / name, table)
             log.log_artifact(out / name)
-        for name, content in reports.objects(results).items():
+        for name, content in tables.objects(results).items():
             files.write_json(out / name, content)
             log.log_artifact(out / name)
-        log.log_metrics(params.flatten(reports.metrics_object(results)))
+        log.log_metrics(params.flatten(tables.metrics_object(results)))
 
 
 def _logits(model: ConvNet, engine: Engine | None, split: Split, device: str) -> Tensor:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bnnlib import params, prepared, sources, tracking
+from bnnlib import tracking
+from bnnlib.config import params
+from bnnlib.data import prepare, sources
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
@@ -12,8 +14,8 @@ def main(manifest: Path, raw: Path, out: Path, params_yaml: ParamsFile = DEFAULT
     """Check the folder RAW against MANIFEST; write training, validation and test images into the folder OUT."""
     cfg = params.load(params_yaml)
     with tracking.open_run("preprocess", params.flatten(cfg.data, "data."), data=[manifest]) as log:
-        splits = prepared.splits(raw, sources.read_manifest(manifest), cfg.data)
-        prepared.write(out, splits)
+        splits = prepare.from_raw(raw, sources.read_manifest(manifest), cfg.data)
+        prepare.write(out, splits)
         for name, split in splits.items():
             log.log_dataset(out / f"{name}.npz", split, name)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bnnlib import files, params, readme, tracking
+from bnnlib import tracking
+from bnnlib.config import params
+from bnnlib.core import files
+from bnnlib.report import readme
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 

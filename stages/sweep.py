@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bnnlib import params, sweep, sweep_engine, sweeping
+from bnnlib.config import params
+from bnnlib.sweeps import backends, grid, sweep
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 Values = Annotated[str, typer.Option()]
@@ -31,8 +32,8 @@ def main(
         "surrogates": surrogates,
         "seeds": seeds,
     }
-    axes = {axis: sweep.values(text) for axis, text in texts.items()}
-    for line in sweeping.perform(params.load(params_yaml), axes, data, out, sweep_engine.Engine()):
+    axes = {axis: grid.values(text) for axis, text in texts.items()}
+    for line in sweep.perform(params.load(params_yaml), axes, data, out, backends.Engine()):
         print(line, flush=True)
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bnnlib import files, models, params, progress, runtime, tracking, training, weights
+from bnnlib import tracking
+from bnnlib.config import params
+from bnnlib.core import files, runtime
+from bnnlib.data import splits
+from bnnlib.nn import convnet, weights
+from bnnlib.training import loop, progress
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
@@ -21,21 +26,21 @@ def main(
     cfg = loaded.training(variant)
     runtime.seed(cfg.seed)
     runtime.configure(cfg.runtime.threads, cfg.runtime.device)
-    train_split, validation_split = files.read_split(train), files.read_split(validation)
+    train_split, validation_split = splits.read(train), splits.read(validation)
     logged = {"model.topology": loaded.model.topology, **params.flatten(cfg)}
     with tracking.open_run(f"train_{variant}", logged, data=[train, validation]) as log:
         log.log_dataset(train, train_split, "train")
         log.log_dataset(validation, validation_split, "validation")
         epochs = []
-        for epoch in progress.follow(training.fit(train_split, validation_split, cfg), cfg.recipe.epochs, variant):
+        for epoch in progress.follow(loop.fit(train_split, validation_split, cfg), cfg.recipe.epochs, variant):
             log.log_metrics(epoch.row(), step=epoch.epoch)
             epochs.append(epoch)
-        published = training.best(epochs).published
+        published = loop.best(epochs).published
         files.write_csv(history_out, [epoch.row() for epoch in epochs])
         weights.write(weights_out, published)
         log.log_artifact(history_out)
         log.log_artifact(weights_out)
-        log.log_model(f"bnn-{variant}", models.restore(published), validation_split.images[:2])
+        log.log_model(f"bnn-{variant}", convnet.restore(published), validation_split.images[:2])
 
 
 if __name__ == "__main__":

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from support.clone import Bnn, Clone
+from support.paths import ROOT
 
-from bnnlib import cli, files, mnist, sources
-
-ROOT = Path(__file__).resolve().parents[1]
+from bnnlib import cli
+from bnnlib.core import files
+from bnnlib.data import idx, mnist, sources, splits
 
 
 def pytest_configure() -> None:
@@ -49,13 +48,13 @@ def _nearest_first(kept: Path) -> list[sources.Source]:
 
 
 @pytest.fixture(scope="session")
-def parts(raw_dir: Path) -> dict[str, mnist.Split]:
+def parts(raw_dir: Path) -> dict[str, splits.Split]:
     """The 60,000 development images and the 10,000 test images."""
     read_only = {
-        part: mnist.decode((raw_dir / images).read_bytes(), (raw_dir / labels).read_bytes(), part)
+        part: idx.decode((raw_dir / images).read_bytes(), (raw_dir / labels).read_bytes(), part)
         for part, (images, labels) in mnist.PARTS.items()
     }
-    return {part: mnist.Split(data.images.copy(), data.labels.copy()) for part, data in read_only.items()}
+    return {part: splits.Split(data.images.copy(), data.labels.copy()) for part, data in read_only.items()}
 
 
 @pytest.fixture(scope="session")
@@ -67,57 +66,10 @@ def environment(raw_dir: Path) -> dict[str, str]:
     return {**kept, **identity, "PATH": path, "BNN_DATA_DIR": str(raw_dir)}
 
 
-class Clone:
-    """A repository of its own with the project's files as they are in the working tree, committed."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.folder = folder
-        self.environment = environment
-        listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-        names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
-        for name in filter(None, names):
-            if (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, folder / name)
-        self.run("git", "init", "--quiet")
-        self.commit()
-
-    def run(self, *command: str, check: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the clone, with ``extra`` environment variables; its output is in the failure's message."""
-        done = subprocess.run(
-            command, cwd=self.folder, env={**self.environment, **extra}, capture_output=True, text=True, check=False
-        )
-        if check and done.returncode:
-            pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
-        return done
-
-    def commit(self) -> None:
-        """Commit everything."""
-        self.run("git", "add", "--all")
-        self.run("git", "commit", "--quiet", "--allow-empty", "--message", "state")
-
-    def set(self, **values: str) -> None:
-        """Change parameters, written as section__name=value."""
-        for name, value in values.items():
-            section, _, key = name.partition("__")
-            path = self.folder / "params.yaml"
-            text = path.read_text(encoding="utf-8")
-            changed = re.sub(rf"(?ms)(^{section}:.*?^  {key}: )\S+", rf"\g<1>{value}", text, count=1)
-            assert changed != text, name
-            path.write_text(changed, encoding="utf-8")
-
-    def read(self, name: str) -> str:
-        """Text of a file in the clone."""
-        return (self.folder / name).read_text(encoding="utf-8")
-
-
 @pytest.fixture(scope="session")
 def make_clone(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Callable[[str], Clone]:
     """Make a clone in a fresh folder."""
     return lambda name: Clone(tmp_path_factory.mktemp(name), environment)
-
-
-Bnn = Callable[..., tuple[int | str | None, str, str]]
 
 
 @pytest.fixture

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bnn
+from support.clone import Bnn
+from support.paths import ROOT
 
-from bnnlib import cli, gate, params, readme
+from bnnlib import cli
+from bnnlib.config import params
+from bnnlib.report import readme, thresholds
 
-COMMITTED = Path(__file__).resolve().parents[1] / "params.yaml"
-BOUNDS = gate.thresholds(params.load(COMMITTED)).model_dump()
+COMMITTED = ROOT / "params.yaml"
+BOUNDS = thresholds.thresholds(params.load(COMMITTED)).model_dump()
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def write_agreement(**changes: int) -> None:
     """Write that the engines agree on all of MNIST, but for the changes in one pair and split."""
     counts = {"train": 48_000, "validation": 12_000, "test": 10_000}
     report = {
-        split: {pair: {"images": n, "dots": 0, "logits": 0, "predictions": 0} for pair in gate.PAIRS}
+        split: {pair: {"images": n, "dots": 0, "logits": 0, "predictions": 0} for pair in thresholds.PAIRS}
         for split, n in counts.items()
     }
     report["validation"]["torch and fast"].update(changes)

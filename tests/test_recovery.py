@@ -8,10 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from support.paths import ROOT
 
-from bnnlib import recovery
-from bnnlib.recovery import RecoveryError
+from bnnlib import dvc_repair
+from bnnlib.dvc_repair import RecoveryError
 
 LOCK = (ROOT / "dvc.lock").read_text(encoding="utf-8")
 RESTORED = ["restored dvc.lock from the last commit, for it was half-written"]
@@ -33,7 +33,7 @@ def repository(tmp_path: Path) -> Path:
 
 def test_what_is_whole_is_left_alone(repository: Path) -> None:
     (repository / ".dvc/tmp/rwlock").write_text('{"read": {}}')
-    assert recovery.mend(repository) == []
+    assert dvc_repair.mend(repository) == []
     assert (repository / ".dvc/tmp/rwlock").read_text() == '{"read": {}}'
     assert (repository / "dvc.lock").read_text() == LOCK
 
@@ -41,7 +41,7 @@ def test_what_is_whole_is_left_alone(repository: Path) -> None:
 @pytest.mark.parametrize("content", ["", '{"read": {"/a'])
 def test_a_broken_lock_of_running_processes_is_removed(repository: Path, content: str) -> None:
     (repository / ".dvc/tmp/rwlock").write_text(content)
-    assert recovery.mend(repository) == ["removed .dvc/tmp/rwlock, which was half-written"]
+    assert dvc_repair.mend(repository) == ["removed .dvc/tmp/rwlock, which was half-written"]
     assert not (repository / ".dvc/tmp/rwlock").exists()
 
 
@@ -49,21 +49,21 @@ def test_a_broken_lock_of_running_processes_is_removed(repository: Path, content
 def test_a_broken_lock_of_the_graph_is_restored(repository: Path, part: float) -> None:
     cut = LOCK.index("md5: ", int(part * len(LOCK))) if part else -5  # behind the first half of an entry
     (repository / "dvc.lock").write_text(LOCK[: cut + 5])
-    assert recovery.mend(repository) == RESTORED
+    assert dvc_repair.mend(repository) == RESTORED
     assert (repository / "dvc.lock").read_text() == LOCK
 
 
 def test_a_lock_cut_between_its_lines_is_restored(repository: Path) -> None:
     for cut in [*STAGE_STARTS, *LINE_ENDS[::40], *LINE_ENDS[-8:]]:
         (repository / "dvc.lock").write_text(LOCK[:cut])
-        assert recovery.mend(repository) == RESTORED, cut
+        assert dvc_repair.mend(repository) == RESTORED, cut
         assert (repository / "dvc.lock").read_text() == LOCK
 
 
 def test_a_half_written_lock_in_the_index_has_no_say(repository: Path) -> None:
     (repository / "dvc.lock").write_text(LOCK[: STAGE_STARTS[3]])
     subprocess.run(["git", "add", "dvc.lock"], cwd=repository, check=True)
-    assert recovery.mend(repository) == RESTORED
+    assert dvc_repair.mend(repository) == RESTORED
     assert (repository / "dvc.lock").read_text() == LOCK
 
 
@@ -71,31 +71,31 @@ def test_a_lost_stage_without_outs_is_noticed(repository: Path) -> None:
     [report] = re.findall(r"(?ms)^  report:.*?(?=^  \w)", LOCK)
     assert "outs:" not in report
     (repository / "dvc.lock").write_text(LOCK.replace(report, ""))
-    assert recovery.mend(repository) == RESTORED
+    assert dvc_repair.mend(repository) == RESTORED
 
 
 def test_where_git_is_not_installed_a_whole_lock_is_left_alone(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(repository))
-    assert recovery.mend(repository) == []
+    assert dvc_repair.mend(repository) == []
     (repository / "dvc.lock").write_text("")
     with pytest.raises(RecoveryError, match=r"dvc.lock: half-written, and git does not restore it .*No such file"):
-        recovery.mend(repository)
+        dvc_repair.mend(repository)
 
 
 def test_a_lock_without_a_stage_that_the_graph_has_no_more_is_left_alone(repository: Path) -> None:
     graph = (repository / "dvc.yaml").read_text()
     (repository / "dvc.yaml").write_text(re.sub(r"(?ms)^  sweep:.*?(?=^\w)", "", graph))
     (repository / "dvc.lock").write_text(LOCK[: STAGE_STARTS[-1]])
-    assert recovery.mend(repository) == []
+    assert dvc_repair.mend(repository) == []
 
 
 def test_without_git_it_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_text("")
     with pytest.raises(RecoveryError, match=r"dvc.lock: half-written, and git does not restore it .*; delete it"):
-        recovery.mend(tmp_path)
+        dvc_repair.mend(tmp_path)
 
 
 def test_where_there_is_nothing_nothing_is_done(tmp_path: Path) -> None:
-    assert recovery.mend(tmp_path) == []
+    assert dvc_repair.mend(tmp_path) == []

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Clone
+from support.clone import Clone
 
 from bnnlib import tracking
 

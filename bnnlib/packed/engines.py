@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnlib.errors import BnnError
+from bnnlib.core.errors import BnnError
 from bnnlib.packed import reference
 from bnnlib.packed.model import PackedModel
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnlib.errors import BnnError
+from bnnlib.core.errors import BnnError
 from bnnlib.packed import kernels
 from bnnlib.packed import model as packed
 from bnnlib.packed.model import PackedModel

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnlib.errors import BnnError
+from bnnlib.core.errors import BnnError
 from bnnlib.packed import model as packed
 from bnnlib.packed.model import Block, Head, ModelError, PackedModel, Shape
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnlib.errors import BnnError
+from bnnlib.core.errors import BnnError
 
 # With these, K is at most 2**22: every dot product fits int32 and is exact as a float32.
 MAX_PLANES = 64

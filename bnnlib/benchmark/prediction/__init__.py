@@ -1,0 +1,1 @@
+"""The race of prediction: the packed engines beside torch and onnxruntime."""

@@ -1,0 +1,1 @@
+"""The parameters: the schema of params.yaml, the topology, errors in words."""

@@ -1,0 +1,141 @@
+"""The network's topology: what enters, the building blocks, the head; its sizes and costs by arithmetic.
+
+A building block is a valid convolution of stride 1, maximum pooling, batch norm and an activation. The head is a
+convolution that covers what is left of the map.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from bnnlib.data.mnist import CLASSES, SIDE, WHITE
+
+HEAD = "head"
+# What every engine of the packed network can do; `packed.model` has the same limits for files.
+MAX_PLANES = 64
+MAX_BLOCKS = 16
+MAX_CHANNELS = 1024
+
+
+class Section(BaseModel):
+    """A strict section of parameters."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Block(Section):
+    """One building block. ``pool``: side of the pooling windows and their stride; 1 is no pooling.
+
+    Rows and columns of the map that do not fill a window are left out, as torch's max_pool2d does it.
+    """
+
+    channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
+    kernel: Annotated[int, Field(ge=1, le=SIDE)]
+    pool: Annotated[int, Field(ge=1, le=SIDE)]
+
+
+def _rising(value: tuple[int, ...]) -> tuple[int, ...]:
+    """Refuse thresholds that do not rise: two equal planes would say the same twice."""
+    if list(value) != sorted(set(value)):
+        raise PydanticCustomError(
+            "topology",
+            "{thresholds} do not rise; allowed: pixel values in rising order, each once",
+            {"thresholds": str(list(value))},
+        )
+    return value
+
+
+def _fitting(value: tuple[Block, ...]) -> tuple[Block, ...]:
+    """Refuse the first block that does not fit what is left of the image; the message has the arithmetic."""
+    left = SIDE
+    steps: list[str] = []
+    for number, block in enumerate(value):
+        if block.kernel > left:
+            raise _misfit(number, f"a kernel of {block.kernel}", steps, left)
+        convolved = left - block.kernel + 1
+        steps.append(f"{left} - {block.kernel} + 1 = {convolved}")
+        if block.pool > convolved:
+            raise _misfit(number, f"pooling by {block.pool}", steps, convolved)
+        left = convolved // block.pool
+        if block.pool > 1:
+            steps.append(f"{convolved} // {block.pool} = {left}")
+    return value
+
+
+def _misfit(number: int, what: str, steps: list[str], left: int) -> PydanticCustomError:
+    shown = ", then ".join(steps) or "the image"
+    return PydanticCustomError(
+        "topology",
+        "block {number} of the list: {what} on a map of {left} x {left} ({steps}); allowed: 1 to {left}",
+        {"number": number + 1, "what": what, "left": left, "steps": shown},
+    )
+
+
+Pixel = Annotated[int, Field(ge=1, le=WHITE)]
+InputThresholds = Annotated[tuple[Pixel, ...], Field(max_length=MAX_PLANES, strict=False), AfterValidator(_rising)]
+Blocks = Annotated[tuple[Block, ...], Field(max_length=MAX_BLOCKS, strict=False), AfterValidator(_fitting)]
+
+
+class Layer(NamedTuple):
+    """Sizes of one convolution and its pooling; the sides are of the square maps before and behind them, in pixels."""
+
+    name: str
+    in_channels: int
+    out_channels: int
+    kernel: int
+    pool: int
+    in_side: int
+
+    @property
+    def convolved_side(self) -> int:
+        """Side of the map between convolution and pooling."""
+        return self.in_side - self.kernel + 1
+
+    @property
+    def out_side(self) -> int:
+        """Side of the output."""
+        return self.convolved_side // self.pool
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+        return self.out_channels * self.in_channels * self.kernel**2
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds for one image: every weight meets every pixel between convolution and pooling once."""
+        return self.weights * self.convolved_side**2
+
+
+class Topology(Section):
+    """``input``: pixel thresholds at 1 bit, rising; a bit plane for each, +1 where the pixel reaches it.
+
+    Wider networks take the image itself as one plane, and need none.
+    """
+
+    input: InputThresholds
+    blocks: Blocks
+
+    def layers(self, bits: int) -> list[Layer]:
+        """The convolutions of a network of this width, first to last, named as their tensors are."""
+        channels, side = len(self.input) if bits == 1 else 1, SIDE
+        layers = []
+        for number, block in enumerate(self.blocks):
+            layers.append(Layer(f"blocks.{number}", channels, block.channels, block.kernel, block.pool, side))
+            channels, side = block.channels, layers[-1].out_side
+        return [*layers, Layer(HEAD, channels, CLASSES, side, 1, side)]
+
+    def weights(self, bits: int) -> int:
+        """Number of convolution weights."""
+        return sum(layer.weights for layer in self.layers(bits))
+
+    def weight_bytes(self, bits: int) -> int:
+        """Bytes that the weights take at their bit width, the last one filled up, without batch norm."""
+        return -(-self.weights(bits) * bits // 8)
+
+    def macs(self, bits: int) -> int:
+        """Multiply-adds for one image."""
+        return sum(layer.macs for layer in self.layers(bits))

@@ -1,0 +1,92 @@
+"""Reading and writing files: whole or not at all, and the same bytes each time."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnnlib.core.errors import BnnError
+
+if TYPE_CHECKING:  # slow to import: a program that reads no table does without
+    import pandas as pd
+
+
+class FileError(BnnError):
+    """A file is missing, damaged, or not what it should be."""
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: under a temporary name, then renamed.
+
+    The temporary name is fixed, so that a later attempt replaces what a killed one left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, or a `FileError` that names it."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror}); `dvc repro` makes it") from error
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with the line ends it has."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def read_text(path: Path) -> str:
+    """UTF-8 text, or a `FileError` that names the file."""
+    try:
+        return read_bytes(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path}: not UTF-8 text ({error})") from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON; dataclasses become objects, keys keep their order."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, default=dataclasses.asdict) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON, or a `FileError` that names the file."""
+    try:
+        return json.loads(read_bytes(path))
+    except ValueError as error:
+        raise FileError(f"{path}: not valid JSON ({error})") from error
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, object]] | pd.DataFrame) -> None:
+    """Write a table with a header; floats in the shortest form that reads back the same."""
+    import pandas as pd
+
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a table with a header."""
+    import pandas as pd
+
+    try:
+        return pd.read_csv(io.BytesIO(read_bytes(path)))
+    except ValueError as error:
+        raise FileError(f"{path}: not a table ({error})") from error

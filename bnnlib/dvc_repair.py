@@ -1,0 +1,97 @@
+"""What a DVC that was killed leaves half-written, cleared away: it does not write its own two files atomically."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from bnnlib.core.errors import BnnError
+
+COMMITTED = "HEAD"
+
+
+class RecoveryError(BnnError):
+    """The graph's lock is broken and git cannot give it back."""
+
+
+def mend(root: Path) -> list[str]:
+    """Remove a broken lock of running processes, restore a broken dvc.lock from git; what was done, in words.
+
+    With the committed dvc.lock DVC finds what had been finished since in its cache of runs. Call it when no DVC runs.
+    """
+    done = []
+    running, graph = root / ".dvc/tmp/rwlock", root / "dvc.lock"
+    if running.exists() and not _is_json(running):
+        running.unlink()
+        done.append(f"removed {running.relative_to(root)}, which was half-written")
+    if graph.exists() and not _is_whole(graph.read_text(encoding="utf-8", errors="replace"), root):
+        _restore(root, graph.name)
+        done.append(f"restored {graph.name} from the last commit, for it was half-written")
+    return done
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
+
+
+def _is_whole(lock: str, root: Path) -> bool:
+    """Whether dvc.lock's text is no beginning of one: DVC fills the file from its start.
+
+    Cut between two lines it still is a proper file, of fewer stages, which DVC would take for new ones. So it must have
+    the stages and the outs that the committed one has and dvc.yaml still names.
+    """
+    if not lock.endswith("\n"):
+        return False
+    stages = _stages(lock)
+    entries = [entry for stage in stages.values() for kind in ("deps", "outs") for entry in stage.get(kind) or []]
+    if not stages or not all(isinstance(entry, dict) and {"path", "md5", "size"} <= entry.keys() for entry in entries):
+        return False
+    committed = _stages(_git(root, "show", f"{COMMITTED}:./dvc.lock").stdout)
+    graph = _stages((root / "dvc.yaml").read_text(encoding="utf-8") if (root / "dvc.yaml").exists() else "")
+    return committed.keys() & graph.keys() <= stages.keys() and _outs(committed) & _outs(graph) <= _outs(stages)
+
+
+def _stages(text: str) -> dict[str, dict[str, Any]]:
+    """The stages of dvc.lock or dvc.yaml by name; none where the text is broken."""
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
+        return {name: dict(stage) for name, stage in content["stages"].items()}
+    except (YAMLError, LookupError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _outs(stages: dict[str, dict[str, Any]]) -> set[tuple[str, str]]:
+    """What the stages make: name of the stage, path."""
+    return {(name, _path(out)) for name, stage in stages.items() for out in stage.get("outs") or []}
+
+
+def _path(out: str | dict[str, Any]) -> str:
+    """Of an out as dvc.lock writes it, with its hash, or dvc.yaml: alone, or as the key of its options."""
+    if isinstance(out, str):
+        return out
+    return out["path"] if "path" in out else next(iter(out))
+
+
+def _restore(root: Path, name: str) -> None:
+    done = _git(root, "checkout", COMMITTED, "--", name)
+    if done.returncode:
+        raise RecoveryError(
+            f"{root / name}: half-written, and git does not restore it ({done.stderr.strip()}); delete it: DVC then "
+            "looks for every stage in its cache of runs"
+        )
+
+
+def _git(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True)
+    except OSError as error:  # there is no git
+        return subprocess.CompletedProcess(words, 1, "", str(error))

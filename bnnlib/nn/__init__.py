@@ -1,0 +1,1 @@
+"""The network in plain torch: quantizers, layers, the convnet, its published form on disk."""

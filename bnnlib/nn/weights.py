@@ -1,0 +1,69 @@
+"""Published networks on disk: safetensors with topology, bit width and epoch in the metadata. No pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import ValidationError
+
+from bnnlib.config import params
+from bnnlib.config.topology import Topology
+from bnnlib.core import files
+from bnnlib.core.files import FileError
+from bnnlib.nn import convnet
+from bnnlib.nn.convnet import Published
+
+# One key, for safetensors writes several in random order and the bytes must repeat.
+KEY = "bnnlib"
+VERSION = 2  # 1: no topology, always that of grassking100/bnn
+
+
+def write(path: Path, published: Published) -> None:
+    """Write a published network as safetensors; topology, bit width and epoch go into the metadata."""
+    about = {
+        "version": VERSION,
+        "bits": published.bits,
+        "epoch": published.epoch,
+        "topology": published.topology.model_dump(),
+    }
+    files.write_bytes(path, safetensors.torch.save(published.tensors, {KEY: json.dumps(about)}))
+
+
+def read(path: Path) -> Published:
+    """Read what `write` wrote; anything else gives a `FileError` that names the fault."""
+    content = files.read_bytes(path)
+    try:
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        about = json.loads(header["__metadata__"][KEY])
+        if about["version"] != VERSION:
+            raise FileError(f"{path}: version is {about['version']!r}, expected {VERSION}; `dvc repro` trains it again")
+        topology = Topology.model_validate(about["topology"])
+        published = Published(tensors, topology, about["bits"], about["epoch"])
+    except ValidationError as error:
+        raise FileError(f"{path}: topology: {error.errors()[0]['msg']}") from error
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise FileError(f"{path}: not a published network ({type(error).__name__}: {error})") from error
+    _check(path, published)
+    return published
+
+
+def _check(path: Path, published: Published) -> None:
+    """Compare bit width, names, types, shapes and codes with those of a network of that topology and width."""
+    bits, epoch = published.bits, published.epoch
+    if bits not in params.BITS or not isinstance(epoch, int):
+        raise FileError(f"{path}: bits {bits!r} and epoch {epoch!r}, expected one of {params.BITS} and a whole number")
+    if bits == 1 and not published.topology.input:
+        raise FileError(f"{path}: topology: input: [], expected a list of pixel thresholds at 1 bit")
+    expected = convnet.layout(published.topology, bits)
+    found = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in published.tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise FileError(f"{path}: tensor {name} is {found.get(name)}, expected {expected.get(name)}")
+    for name, tensor in published.tensors.items():
+        if tensor.dtype == torch.uint8 and int(tensor.max()) >= 2**bits:
+            raise FileError(f"{path}: tensor {name} holds the code {int(tensor.max())}, which {bits} bits do not")

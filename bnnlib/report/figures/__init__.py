@@ -1,0 +1,1 @@
+"""The figures, alike in style, the same bytes each time."""

@@ -1,0 +1,97 @@
+"""Hold the metrics to the thresholds of params.yaml, and the engines of the packed network to one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bnnlib.config.params import Params, Thresholds
+from bnnlib.core.errors import BnnError
+from bnnlib.data import mnist
+
+# What the stage `agreement` compares.
+PAIRS = ("torch and reference", "torch and fast", "reference and fast")
+
+
+class GateError(BnnError):
+    """A bound is missed, or it or its metric is missing or no number."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One metric beside its bound."""
+
+    name: str
+    value: float
+    bound: float
+    at_least: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether the value keeps the bound; a value that is no number never does."""
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+    def __str__(self) -> str:
+        sign = ">=" if self.at_least else "<="
+        value = f"{self.value:.6f}" if isinstance(self.value, float) else self.value
+        return f"{'ok    ' if self.passed else 'MISSED'} {self.name}: {value} (bound {sign} {self.bound})"
+
+
+def thresholds(cfg: Params) -> Thresholds:
+    """The thresholds of the data set that the parameters name; `GateError` where it has none."""
+    found: Thresholds | None = getattr(cfg.thresholds, cfg.data.name)
+    if found is None:
+        raise GateError(
+            f"thresholds.{cfg.data.name} is null in the parameters, so there is nothing to hold the metrics to; "
+            "write bounds there, as thresholds.mnist has them"
+        )
+    return found
+
+
+def verdicts(metrics: Mapping[str, Any], thresholds: Thresholds) -> list[Verdict]:
+    """Each threshold with the metric it bounds; `GateError` names a metric that is missing or no number."""
+    found = []
+    for variant, bounds in thresholds.model_dump().items():
+        for metric, bound in bounds.items():
+            name = f"{variant}.test.{metric}"
+            value = float(_value(metrics, name, "evaluate"))
+            found.append(Verdict(name, value, bound, at_least=metric == "macro_f1"))
+    return found
+
+
+def is_packed(metrics: Mapping[str, Any]) -> bool:
+    """Whether the metrics are of a binary network of 1 bit, the only width that has a packed form."""
+    return _value(metrics, "binary.bits", "evaluate") == 1
+
+
+def agreement(report: Mapping[str, Any], limit: int | None) -> list[Verdict]:
+    """Each pair of engines: on all images of both parts, or on the first ``limit`` of each, nothing may differ.
+
+    `GateError` names a count that is missing or no number.
+    """
+    images = sum(min(part, limit or part) for part in mnist.PART_SIZES.values())
+    bounds = {"images": images, "dots": 0, "logits": 0, "predictions": 0}
+    return [
+        Verdict(f"agreement.{pair}.{kind}", _total(report, pair, kind), bound, at_least=kind == "images")
+        for pair in PAIRS
+        for kind, bound in bounds.items()
+    ]
+
+
+def _total(report: Mapping[str, Any], pair: str, kind: str) -> float:
+    """Sum of a count over the splits."""
+    content = {"agreement": report}
+    return sum(_value(content, f"agreement.{split}.{pair}.{kind}", "agreement") for split in mnist.SPLITS)
+
+
+def _value(content: Mapping[str, Any], name: str, stage: str) -> float:
+    """A number by its dotted name, in the report that a stage writes."""
+    value: Any = content
+    for step in name.split("."):
+        if not isinstance(value, Mapping) or step not in value:
+            raise GateError(f"metric {name} is missing; `dvc repro {stage}` writes it")
+        value = value[step]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise GateError(f"metric {name} is {value!r}, expected a number; `dvc repro {stage}` writes it")
+    return value

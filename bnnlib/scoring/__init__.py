@@ -1,0 +1,1 @@
+"""Scores of a classifier: the confusion matrix, macro-F1, loss."""

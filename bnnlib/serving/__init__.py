@@ -1,0 +1,1 @@
+"""Pictures in, digits out, without torch."""

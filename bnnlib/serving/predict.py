@@ -1,0 +1,111 @@
+"""Digits in image files by the packed 1-bit network, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnlib.core.errors import BnnError
+from bnnlib.data.mnist import CLASSES, SIDE
+from bnnlib.packed import engines, file, reference
+from bnnlib.packed.model import PackedModel
+from bnnlib.serving import images
+from bnnlib.serving.images import ImageError
+
+# For this many images the reference engine, at about 0.4 ms an image, takes as long as Numba does to be imported and to
+# load its compiled kernels, 0.75 s or so.
+MANY = 2048
+
+
+class PredictError(BnnError):
+    """The model is not one for digits of 28x28 pixels."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A digit, and the probability that the network gives it."""
+
+    digit: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file: every digit, the likeliest first, or else the reason why there is none."""
+
+    file: str
+    ranking: tuple[Guess, ...]
+    error: str | None = None
+
+
+def read_model(path: Path) -> PackedModel:
+    """Read a packed model of digits; `PredictError` for one of other images, `PackedFileError` for none at all."""
+    model = file.read(path)
+    found = (model.side, len(model.head.weights))
+    if found != (SIDE, CLASSES):
+        raise PredictError(
+            f"{path}: side, classes: {found[0]}, {found[1]}, expected {SIDE}, {CLASSES}: a model for MNIST's images"
+        )
+    return model
+
+
+def predict(model: PackedModel, paths: Iterable[Path]) -> list[Outcome]:
+    """The digit in each image file, in order; a folder stands for the image files in it."""
+    found = [item for path in paths for item in _prepared(path)]
+    prepared = [image for _, image in found if not isinstance(image, ImageError)]
+    rankings = iter(rank(logits(model, np.stack(prepared))) if prepared else [])
+    return [
+        Outcome(str(path), (), str(image)) if isinstance(image, ImageError) else Outcome(str(path), next(rankings))
+        for path, image in found
+    ]
+
+
+def _prepared(path: Path) -> Iterator[tuple[Path, NDArray[np.uint8] | ImageError]]:
+    """Each file that ``path`` stands for, with its image or what is wrong with it."""
+    try:
+        found = images.find(path)
+    except ImageError as error:
+        yield path, error
+        return
+    for item in found:
+        try:
+            yield item, images.load(item)
+        except ImageError as error:
+            yield item, error
+
+
+def logits(model: PackedModel, prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Logits, float32 (n, classes), of images, uint8 (n, 28, 28)."""
+    if len(prepared) < MANY:
+        return reference.logits(model, prepared)
+    return engines.best(model).logits(prepared)
+
+
+def rank(logits: NDArray[np.float32]) -> list[tuple[Guess, ...]]:
+    """Every class of each row of logits, the likeliest first; of equals the lower digit, as argmax has it."""
+    # By the logits: of two small probabilities that both round to 0 one is still the larger.
+    orders = np.argsort(-logits, axis=1, kind="stable")
+    return [
+        tuple(Guess(int(digit), float(row[digit])) for digit in order)
+        for order, row in zip(orders, reference.probabilities(logits), strict=True)
+    ]
+
+
+def line(outcome: Outcome, top: int) -> str:
+    """A result for people: `digit 7  0.998  (then 9  0.001)  path`, with ``top`` digits in all."""
+    first, *others = outcome.ranking[:top]
+    then = ", ".join(f"{guess.digit}  {guess.probability:.3f}" for guess in others)
+    name = outcome.file.encode("utf-8", "backslashreplace").decode()  # a name may hold bytes that are no UTF-8
+    return f"digit {first.digit}  {first.probability:.3f}  {f'(then {then})  ' if then else ''}{name}"
+
+
+def record(outcome: Outcome, top: int) -> dict[str, object]:
+    """A result for programs: file, digit, probability, runner_up and the ``top`` likeliest, or file and error."""
+    if outcome.error is not None:
+        return {"file": outcome.file, "error": outcome.error}
+    ranking = [asdict(guess) for guess in outcome.ranking]
+    return {"file": outcome.file, **ranking[0], "runner_up": ranking[1], "top": ranking[:top]}

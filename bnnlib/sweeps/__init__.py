@@ -1,0 +1,1 @@
+"""Sweeps: trainings over a grid, their workers, their tables."""

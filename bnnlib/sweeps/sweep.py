@@ -1,0 +1,109 @@
+"""A sweep from its options to its tables: train what is missing, store each result at once, log it.
+
+A job computes the same row wherever it runs, and the tables are sorted, so that their bytes do not depend on which
+worker ended first, nor on how often the sweep was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from bnnlib import tracking
+from bnnlib.config.params import Params
+from bnnlib.data import sources
+from bnnlib.sweeps import backends, grid, logbook, worker
+from bnnlib.sweeps.backends import Engine
+from bnnlib.sweeps.grid import Job, Run, SweepError
+from bnnlib.sweeps.tables import Tables
+from bnnlib.sweeps.worker import Outcome
+
+
+def perform(base: Params, axes: Mapping[str, Sequence[object]], data: Path, out: Path, engine: Engine) -> Iterator[str]:
+    """Train what the grid names and the table ``out`` lacks; yields a line for each result, to be shown.
+
+    ``base``: params.yaml. ``data``: the folder with the manifests, NAME.sha256, and perhaps raw files in raw/.
+    `SweepError` where the options are faulty, the table comes from another recipe, or, once all other jobs are done, a
+    job failed.
+    """
+    points = grid.variants(base, axes)
+    engine.check()
+    code = worker.code_fingerprint()
+    jobs = grid.distinct(_job(cfg, data, code) for cfg in points)
+    tables = Tables(out)
+    _refuse_strangers(tables, base, axes, data, code)
+    waiting = [job for job in jobs if job.key not in tables.runs]
+    yield f"{len(jobs)} runs, {len(jobs) - len(waiting)} of them in {out} already"
+    tables.write()
+    if not waiting:
+        return
+    logged = {"jobs": len(waiting), **{axis: ",".join(map(str, values)) for axis, values in axes.items()}}
+    failed = []
+    with tracking.open_run("sweep", logged, sorted({_manifest(data, job.data.name) for job in jobs})) as log:
+        outcomes = backends.results(waiting, _folders(waiting, data), engine)
+        for number, outcome in enumerate(outcomes, start=1):
+            if outcome.run is None:
+                failed.append(f"{outcome.job}: {outcome.error}")
+            else:
+                tables.add(outcome.run, outcome.moments)
+                logbook.log_result(log, outcome.job, outcome.run, outcome.moments)
+            yield f"{number}/{len(waiting)} {_line(outcome)}"
+        log.log_artifact(tables.path)
+        log.log_artifact(tables.histories)
+    if failed:
+        listed = "\n".join(f"  {fault}" for fault in failed)
+        raise SweepError(f"{len(failed)} of {len(waiting)} runs failed, the others are in {out}:\n{listed}")
+
+
+def _job(cfg: Params, data: Path, code: str) -> Job:
+    return grid.job(cfg, sources.read_manifest(_manifest(data, cfg.data.name)), code)
+
+
+def _manifest(data: Path, name: str) -> Path:
+    return data / f"{name}.sha256"
+
+
+def _refuse_strangers(
+    tables: Tables, base: Params, axes: Mapping[str, Sequence[object]], data: Path, code: str
+) -> None:
+    """`SweepError` where the table holds a run that these parameters and this code would not give the same key."""
+    strangers = [run for run in tables.runs.values() if run.key != _key_now(run, base, axes, data, code)]
+    if strangers:
+        raise SweepError(
+            f"{tables.path} holds {len(strangers)} of {len(tables.runs)} runs by other parameters, data or code than "
+            f"now, among them {strangers[0]}; a table holds one recipe: name another file with --out, or move this one "
+            f"and {tables.histories.name} away"
+        )
+
+
+def _key_now(run: Run, base: Params, axes: Mapping[str, Sequence[object]], data: Path, code: str) -> str | None:
+    """The key that a run at this place of the table has now; None where its topology is gone."""
+    if run.topology not in base.topologies:
+        return None
+    place: dict[str, Sequence[object]] = {
+        "datasets": [run.dataset],
+        "topologies": [run.topology],
+        "bits": [run.bits],
+        "seeds": [run.seed],
+    }
+    if run.bits == 1:
+        place["surrogates"] = [run.surrogate]
+    if "epochs" in axes:
+        place["epochs"] = axes["epochs"]
+    [cfg] = grid.variants(base, place)
+    return _job(cfg, data, code).key
+
+
+def _folders(jobs: Sequence[Job], data: Path) -> dict[str, Path]:
+    """Prepare each data set once, before any worker needs it: key of a job -> folder."""
+    made: dict[str, Path] = {}
+    for job in jobs:
+        if job.data.name not in made:  # all jobs of a sweep share the rest of `data`
+            made[job.data.name] = worker.prepared_folder(job, [sources.folder(data / "raw")])
+    return {job.key: made[job.data.name] for job in jobs}
+
+
+def _line(outcome: Outcome) -> str:
+    if outcome.run is None:
+        return f"{outcome.job}: failed: {outcome.error}"
+    return f"{outcome.job}: validation macro-F1 {outcome.run.validation_macro_f1:.4f} (epoch {outcome.run.epoch})"

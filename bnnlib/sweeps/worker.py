@@ -1,0 +1,119 @@
+"""One job of a sweep, as a worker runs it: on this machine or on another one that has the project installed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnnlib.core import files, fingerprint, runtime
+from bnnlib.core.errors import BnnError
+from bnnlib.data import prepare, sources
+from bnnlib.data.sources import Source
+from bnnlib.data.splits import Split
+from bnnlib.nn import convnet
+from bnnlib.scoring import evaluation
+from bnnlib.sweeps.grid import Job, Moment, Run, SweepError
+from bnnlib.training import loop
+from bnnlib.training.loop import Epoch
+
+# All of the project that computes a row: folders and files of the package. Of the parameters the values are in the key.
+CODE = (
+    "config/topology.py",
+    "core/runtime.py",
+    "data/idx.py",
+    "data/mnist.py",
+    "data/prepare.py",
+    "data/splits.py",
+    "nn",
+    "scoring",
+    "training",
+)
+# A Dask worker with several threads would run several jobs in one process, and torch has one generator for all.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job came to: its row and its epochs, or the fault that ended it."""
+
+    job: Job
+    run: Run | None
+    moments: tuple[Moment, ...]
+    error: str | None
+
+
+def run_job(job: Job, folder: Path) -> Outcome:
+    """Train one network and score it; runs in a worker, from ``folder`` where this machine has it."""
+    try:
+        if (found := code_fingerprint()) != job.code:
+            raise SweepError(
+                f"this worker runs other code ({found}) than the sweep ({job.code}); install the same commit there"
+            )
+        with _ONE_AT_A_TIME:
+            splits = prepare.read(folder if prepare.is_complete(folder) else prepared_folder(job, []))
+            run, moments = _train(job, splits)
+            return Outcome(job, run, moments, error=None)
+    except BnnError as error:
+        return Outcome(job, None, (), str(error))
+
+
+def code_fingerprint() -> str:
+    """Fingerprint of the modules that compute, as they are on this machine."""
+    package = Path(__file__).resolve().parents[1]
+    found = [path for name in CODE for path in ((package / name).glob("*.py") if "." not in name else [package / name])]
+    return fingerprint.of_code({path.relative_to(package).as_posix(): files.read_text(path) for path in found})
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Where prepared data are kept: BNN_CACHE_DIR, else bnn in the user's folder of caches."""
+    if environ.get("BNN_CACHE_DIR"):
+        return Path(environ["BNN_CACHE_DIR"]).expanduser()
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnn"
+
+
+def prepared_folder(job: Job, near: Sequence[Source]) -> Path:
+    """The folder with a job's data in this machine's cache; made from raw files, those of ``near`` first."""
+    named = os.environ.get("BNN_DATA_DIR")
+    places = (*near, *sources.all_sources(job.data.name, Path(named) if named else None))
+    return prepare.cached(cache_folder(os.environ), job.manifest, job.data, places)
+
+
+def _train(job: Job, splits: Mapping[str, Split]) -> tuple[Run, tuple[Moment, ...]]:
+    cfg = job.training
+    device = cfg.runtime.device
+    runtime.seed(cfg.seed)
+    runtime.configure(cfg.runtime.threads, device)
+    epochs = list(loop.fit(splits["train"], splits["validation"], cfg))
+    best = loop.best(epochs)
+    model = convnet.restore(best.published).to(device)
+    scores = evaluation.evaluate(model, *evaluation.tensors(splits["test"], device)).scores
+    run = Run(
+        dataset=job.data.name,
+        topology=job.topology,
+        bits=cfg.bits,
+        surrogate=job.surrogate,
+        seed=cfg.seed,
+        epoch=best.epoch,
+        macro_f1=scores.macro_f1,
+        loss=scores.loss,
+        accuracy=scores.accuracy,
+        validation_macro_f1=best.validation.macro_f1,
+        validation_loss=best.validation.loss,
+        weight_bytes=cfg.topology.weight_bytes(cfg.bits),
+        key=job.key,
+    )
+    return run, tuple(_moment(job.key, epoch) for epoch in epochs)
+
+
+def _moment(key: str, epoch: Epoch) -> Moment:
+    return Moment(
+        key=key,
+        epoch=epoch.epoch,
+        train_loss=epoch.train.loss,
+        validation_loss=epoch.validation.loss,
+        validation_macro_f1=epoch.validation.macro_f1,
+        flip_ratio=epoch.flip_ratio,
+    )

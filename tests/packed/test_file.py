@@ -1,0 +1,57 @@
+"""Packed files on disk: every fault is told with the file's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import networks
+
+from bnnlib.core.files import FileError
+from bnnlib.packed import file
+from bnnlib.packed import format as packed_format
+from bnnlib.packed.file import PackedFileError
+
+
+def test_a_model_is_read_back(tmp_path: Path) -> None:
+    model, _ = networks.draw("whole words")
+    path = tmp_path / "a.bnn"
+    path.write_bytes(packed_format.encode(model))
+    for found in (file.read(path), file.read_if_any(path)):
+        assert found is not None
+        assert packed_format.encode(found) == path.read_bytes()
+
+
+def test_an_empty_file_stands_for_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "a.bnn"
+    path.touch()
+    assert file.read_if_any(path) is None
+    with pytest.raises(PackedFileError) as caught:
+        file.read(path)
+    reason = "is empty: only a 1-bit network is packed; `dvc repro export` writes one with model.bits: 1"
+    assert str(caught.value) == f"{path}: {reason}"
+
+
+def test_no_file_and_a_folder(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path / "gone.bnn", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(FileError) as caught:
+            file.read_if_any(path)
+        assert str(caught.value) == f"{path}: cannot be read ({reason}); `dvc repro` makes it"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "field"),
+    [
+        (lambda content: content[:3], "magic"),
+        (lambda content: content[:4] + b"\3" + content[5:], "version"),
+        (lambda content: content[:-1], "length"),
+        (lambda content: content + b"\0", "length"),
+        (lambda content: content[:50] + b"~" + content[51:], "checksum"),
+    ],
+)
+def test_a_damaged_file_is_named_with_its_field(spoil: Callable[[bytes], bytes], field: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.bnn"
+    path.write_bytes(spoil(networks.COMMITTED.read_bytes()))
+    with pytest.raises(PackedFileError, match=rf"^{path}: packed model: {field}: "):
+        file.read_if_any(path)

@@ -1,0 +1,346 @@
+"""The whole pipeline, small, in a clone of its own: real DVC, real MLflow, real MNIST."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.entities import Run
+from ruamel.yaml import YAML
+from support import networks
+from support.clone import Clone
+from support.paths import ROOT
+
+from bnnlib.config import params
+
+STAGES = [
+    "download",
+    "preprocess",
+    "train_full",
+    "train_binary",
+    "pack",
+    "agreement",
+    "evaluate",
+    "visualize",
+    "report",
+]
+IMAGES = {"train": 320, "validation": 80, "test": 400}
+UP_TO_DATE = "Data and pipelines are up to date."
+
+
+@pytest.fixture(scope="module")
+def study(make_clone: Callable[[str], Clone]) -> Clone:
+    """A small study, run once from nothing and committed."""
+    clone = make_clone("study")
+    clone.set(
+        data__limit="400",
+        full__epochs="1",
+        full__batch_size="40",
+        binary__epochs="1",
+        binary__batch_size="40",
+        multibit__epochs="1",
+    )
+    clone.run("dvc", "repro")
+    clone.run("dvc", "commit", "--force", "sweep")  # frozen, so that only this or --force notes its new parameters
+    clone.commit()
+    return clone
+
+
+def lock(clone: Clone) -> str:
+    return clone.read("dvc.lock")
+
+
+def client_of(clone: Clone) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(f"sqlite:///{clone.folder}/mlflow.db")
+
+
+def runs_of(clone: Clone) -> list[Run]:
+    """All runs in the clone's logbook, newest first."""
+    experiment = client_of(clone).get_experiment_by_name("bnn")
+    assert experiment is not None
+    return list(client_of(clone).search_runs([experiment.experiment_id], max_results=1000))
+
+
+def first_pipeline(clone: Clone) -> tuple[Run, dict[str, Run]]:
+    """The oldest parent run, and the runs below it by stage."""
+    runs = runs_of(clone)
+    parent = next(run for run in reversed(runs) if run.data.tags["dvc_stage"] == "pipeline")
+    below = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    return parent, {run.data.tags["dvc_stage"]: run for run in below}
+
+
+def flip_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+def test_metrics_have_the_agreed_shape(study: Clone) -> None:
+    metrics = json.loads(study.read("reports/metrics.json"))
+    assert list(metrics) == ["full", "binary"]
+    for variant, bits in {"full": 16, "binary": 1}.items():
+        result = metrics[variant]
+        assert (result["bits"], result["epoch"]) == (bits, 1)
+        for part in ("validation", "test"):
+            assert set(result[part]) == {"macro_f1", "loss", "accuracy"}
+            assert 0 <= result[part]["macro_f1"] <= 1
+
+
+def test_second_repro_does_nothing(study: Clone) -> None:
+    assert UP_TO_DATE in study.run("dvc", "repro").stdout
+
+
+def test_forced_repro_gives_the_same_bytes_whatever_the_thread_variable_says(study: Clone) -> None:
+    before = lock(study)
+    study.run("dvc", "repro", "--force", OMP_NUM_THREADS="1", PYTHONHASHSEED="7")
+    assert lock(study) == before
+    assert study.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_every_stage_is_a_run_and_one_parent_groups_them(study: Clone) -> None:
+    parent, stages = first_pipeline(study)
+    assert set(stages) == set(STAGES)
+    revisions = study.run("git", "rev-list", "--all").stdout.split()
+    for run in [parent, *stages.values()]:
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["git_revision"] in revisions
+        assert run.data.tags["dvc_experiment"] == "workspace"
+    for run in stages.values():
+        assert len(run.data.tags["data_sha256"]) >= 64
+
+
+def test_runs_hold_parameters_scores_data_sets_and_artifacts(study: Clone) -> None:
+    client = client_of(study)
+    _, stages = first_pipeline(study)
+    training = stages["train_binary"]
+    assert training.data.params["quantization.bits"] == "1"
+    assert training.data.params["recipe.learning_rate"] == str(params.load(ROOT / "params.yaml").binary.learning_rate)
+    history = client.get_metric_history(training.info.run_id, "validation_macro_f1")
+    assert [point.step for point in history] == [1]
+    assert {data_set.dataset.name for data_set in training.inputs.dataset_inputs} == {"train", "validation"}
+    stored = json.loads(study.read("reports/metrics.json"))
+    assert stages["evaluate"].data.metrics["binary.test.loss"] == stored["binary"]["test"]["loss"]
+    assert {item.path for item in client.list_artifacts(training.info.run_id)} >= {"binary.safetensors"}
+    assert len(client.list_artifacts(stages["visualize"].info.run_id, "figures")) == 17
+
+
+@pytest.mark.parametrize("variant", ["full", "binary"])
+def test_registered_model_predicts_like_the_published_weights(study: Clone, variant: str) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{study.folder}/mlflow.db")
+    model = mlflow.pyfunc.load_model(f"models:/bnn-{variant}@champion")
+    assert model.metadata.signature is not None
+    images = np.load(study.folder / "data/processed/test.npz")["images"]
+    predicted = model.predict(images).argmax(axis=1)
+    table = study.read("reports/predictions.csv").splitlines()
+    column = table[0].split(",").index(variant)
+    assert predicted.tolist() == [int(line.split(",")[column]) for line in table[1:]]
+
+
+def test_gate_names_the_missed_metric(study: Clone) -> None:
+    done = study.run("bnn", "check", check=False)
+    assert done.returncode == 1
+    assert "MISSED binary.test.macro_f1" in done.stdout
+    assert "binary.test.macro_f1" in done.stderr
+    assert "MISSED agreement" not in done.stdout
+
+
+def test_the_engines_agree_on_every_image(study: Clone) -> None:
+    found = json.loads(study.read("reports/agreement.json"))
+    nothing = {"dots": 0, "logits": 0, "predictions": 0}
+    pairs = ("torch and reference", "torch and fast", "reference and fast")
+    assert found == {split: {pair: {"images": n, **nothing} for pair in pairs} for split, n in IMAGES.items()}
+
+
+def test_the_binary_row_is_that_of_the_packed_network(study: Clone) -> None:
+    """With another packed network beside the same weights its scores change."""
+    content = networks.COMMITTED.read_bytes()  # of many epochs, not one
+    (study.folder / "other.bnn").write_bytes(content)
+    weights = "models/full.safetensors models/binary.safetensors"
+    splits = "data/processed/validation.npz data/processed/test.npz"
+    study.run("python", "-m", *f"stages.evaluate {weights} other.bnn {splits} other".split())
+    before, after = (json.loads(study.read(f"{folder}/metrics.json")) for folder in ("reports", "other"))
+    assert after["full"] == before["full"]
+    assert after["binary"]["test"]["loss"] < before["binary"]["test"]["loss"]
+    assert json.loads(study.read("other/sizes.json"))["binary"]["packed_bytes"] == len(content)
+    shutil.rmtree(study.folder / "other")
+    (study.folder / "other.bnn").unlink()
+
+
+def test_readme_shows_the_reports_until_someone_edits_it(study: Clone) -> None:
+    study.run("bnn", "readme", "--check")
+    page = study.read("README.md")
+    size = f"| {json.loads(study.read('reports/sizes.json'))['binary']['weight_bytes']:,} |"
+    assert size in page
+    (study.folder / "README.md").write_text(page.replace(size, "| 1 |"), encoding="utf-8")
+    assert study.run("bnn", "readme", "--check", check=False).returncode == 1
+    study.run("bnn", "readme")
+    assert study.read("README.md") == page
+
+
+@pytest.mark.parametrize("name", ["data/raw/t10k-labels-idx1-ubyte", "data/processed/train.npz"])
+def test_flipped_byte_in_the_data_is_detected_and_mended(study: Clone, name: str) -> None:
+    before = lock(study)
+    path = study.folder / name
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    flip_byte(path)
+    assert "modified:" in study.run("dvc", "status").stdout
+    study.run("dvc", "repro")
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    assert lock(study) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("data/raw/t10k-labels-idx1-ubyte", "preprocess data/mnist.sha256 data/raw elsewhere"),
+        (
+            "data/processed/test.npz",
+            "evaluate models/full.safetensors models/binary.safetensors models/binary.bnn "
+            "data/processed/validation.npz data/processed/test.npz elsewhere",
+        ),
+    ],
+)
+def test_stages_themselves_refuse_damaged_data(study: Clone, name: str, command: str) -> None:
+    path = study.folder / name
+    content = path.read_bytes()
+    flip_byte(path)
+    try:
+        done = study.run("python", "-m", *f"stages.{command}".split(), check=False)
+    finally:
+        path.write_bytes(content)
+    assert done.returncode == 1
+    assert f"error: {'the raw data differ' if 'raw' in name else name}" in done.stderr
+    assert name.rsplit("/", 1)[-1] in done.stderr
+    assert not (study.folder / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model.bits=banana", "model.bits: 'banana' is not allowed; allowed: 1, 2, 4, 8, 16, 32"),
+        ("binary.epochs=0", "binary.epochs: 0 is not allowed; allowed: a whole number from 1 to 10000"),
+        ("model.topology=pool", "Parameters 'topologies.pool.blocks' are missing from 'params.yaml'"),  # by DVC itself
+        (
+            "topologies.pooled.blocks=[{channels: 8, kernel: 29, pool: 1}]",
+            "topologies.pooled.blocks[0].kernel: 29 is not allowed; allowed: a whole number from 1 to 28",
+        ),
+        ("binary.learning_rate='1e-06'", "write the number without quotes"),
+    ],
+)
+def test_bad_parameter_stops_before_training(study: Clone, setting: str, message: str) -> None:
+    before = len(runs_of(study))
+    done = study.run("dvc", "exp", "run", "-S", setting, check=False)
+    study.run("git", "checkout", "--quiet", "params.yaml", "dvc.lock")
+    study.run("dvc", "checkout")
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert len(runs_of(study)) == before
+
+
+def test_another_topology_makes_both_trainings_stale(study: Clone) -> None:
+    study.set(model__topology="baseline")
+    try:
+        status = json.loads(study.run("dvc", "status", "--json", "train_full", "train_binary").stdout)
+    finally:
+        study.run("git", "checkout", "--quiet", "params.yaml")
+    blocks, planes = ({f"topologies.baseline.{name}": "new"} for name in ("blocks", "input.mnist"))
+    changed = {stage: entries[0]["changed deps"]["params.yaml"] for stage, entries in status.items()}
+    assert changed == {"train_full": blocks, "train_binary": blocks | planes}
+
+
+def test_a_server_that_is_down_costs_a_warning(study: Clone) -> None:
+    command = ["python", "-m", "stages.report", "reports", "README.md"]
+    done = study.run(*command, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert "warning: MLflow at http://127.0.0.1:9 cannot be used" in done.stderr
+    assert done.stderr.count("warning:") == 1
+
+
+def test_killed_at_any_moment_the_pipeline_ends_with_the_same_hashes(study: Clone) -> None:
+    before = lock(study)
+    for delay_s in (1.5, 6.0, 12.0):
+        process = subprocess.Popen(
+            ["dvc", "repro", "--force", "train_binary"],
+            cwd=study.folder,
+            env=study.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(delay_s)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        # DVC may have been killed while it wrote; so begins `make repro`.
+        study.run("bnn", "mend")
+    study.run("dvc", "repro")
+    assert lock(study) == before
+    assert study.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_queued_and_temporary_runs_reach_the_one_store(study: Clone) -> None:
+    for path in study.folder.glob("mlflow.db*"):  # two workers then race for a fresh one
+        path.unlink()
+    study.run("dvc", "exp", "run", "--queue", "-S", "model.bits=2,4", "train_binary")
+    # The workers go on in the background and keep the output they inherit, so nothing may wait for its end.
+    start = ["dvc", "queue", "start", "--jobs", "2"]
+    silent = subprocess.DEVNULL
+    subprocess.run(start, cwd=study.folder, env=study.environment, stdout=silent, stderr=silent, check=True)
+    deadline = time.monotonic() + 240
+    while "Running" in (status := queue_status(study)) or "Queued" in status:
+        assert time.monotonic() < deadline, status
+        time.sleep(2)
+    study.run("dvc", "queue", "stop")
+    assert status.count("Success") == 2, status + study.run("dvc", "queue", "logs", "HEAD", check=False).stdout
+    study.run("dvc", "exp", "run", "--temp", "-S", "model.bits=8")
+    trained = trainings_in_the_database(study)
+    assert sorted(bits for bits, _, _ in trained) == ["2", "4", "8"]
+    assert len({parent for _, parent, _ in trained}) == 3
+    shown = study.run("dvc", "exp", "show", "--csv").stdout
+    assert len({experiment for _, _, experiment in trained}) == 3
+    assert all(experiment in shown for _, _, experiment in trained)
+    references = study.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/??/**").stdout.split()
+    assert len(references) == 3
+    [whole] = [name for name in references if "bits: 8" in study.run("git", "show", f"{name}:params.yaml").stdout]
+    # Wider than one bit, so that nothing is packed or compared.
+    assert study.run("git", "show", f"{whole}:models/binary.bnn").stdout == ""
+    assert study.run("git", "show", f"{whole}:reports/agreement.json").stdout == "{}\n"
+    assert "No engines were compared" in study.run("git", "show", f"{whole}:README.md").stdout
+    sizes = json.loads(study.run("git", "show", f"{whole}:reports/sizes.json").stdout)
+    assert sizes["binary"]["packed_bytes"] is None
+
+
+def queue_status(clone: Clone) -> str:
+    """What DVC says of its queue; it fails in the moment in which a worker writes the file that it reads."""
+    done = clone.run("dvc", "queue", "status", check=False)
+    return done.stdout if done.returncode == 0 else f"Running, {done.stderr}"
+
+
+def trainings_in_the_database(clone: Clone) -> list[tuple[str, str, str]]:
+    """Bits, parent and experiment of each `train_binary`; read without MLflow, which keeps the deleted file open."""
+    query = """
+        select params.value, parents.value, experiments.value from runs
+        join params on params.run_uuid = runs.run_uuid and params.key = 'quantization.bits'
+        join tags as parents on parents.run_uuid = runs.run_uuid and parents.key = 'mlflow.parentRunId'
+        join tags as experiments on experiments.run_uuid = runs.run_uuid and experiments.key = 'dvc_experiment'
+        where runs.name = 'train_binary'
+    """
+    with sqlite3.connect(clone.folder / "mlflow.db") as database:
+        return list(database.execute(query))
+
+
+def test_lock_holds_a_hash_for_every_output(study: Clone) -> None:
+    locked = YAML(typ="safe").load(lock(study))["stages"]
+    assert set(locked) == {*STAGES, "sweep"}  # which is frozen: hashed, not run
+    for stage in locked.values():
+        assert all(entry["md5"] for entry in [*stage["deps"], *stage.get("outs", [])])

@@ -1,0 +1,77 @@
+"""A fabricated benchmark, whose ratios are easy to work by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from functools import cache
+from typing import Any
+
+from bnnlib.benchmark.machine import Machine
+from bnnlib.benchmark.prediction import record
+from bnnlib.benchmark.prediction.contestants import Check
+from bnnlib.benchmark.prediction.record import Found
+from bnnlib.benchmark.timing import Effort, Key
+
+ROUNDS = 3
+# On one thread, microseconds an image by batch size.
+MEDIANS = {
+    "torch_fp32": {1: 400.0, 64: 200.0},
+    "torch_fp32_channels_last": {1: 300.0, 64: 180.0},
+    "onnxruntime_fp32": {1: 150.0, 64: 130.0},
+    "onnxruntime_int8": {1: 90.0, 64: 70.0},
+    "reference": {1: 6000.0},
+    "fast": {1: 20.0, 64: 10.0},
+}
+TWO_THREADS = {"torch_fp32": 150.0, "fast": 5.0}  # at batch 64
+ALONE = {1: 9.0, 2: 5.0}  # threads -> microseconds an image
+MASKED = {"torch_fp32": 240.0, "torch_fp32_channels_last": 300.0, "fast": 30.0}
+
+
+@cache
+def found() -> Found:
+    """All that a run may find."""
+    times = {Key(name, 1, batch): same(us) for name, each in MEDIANS.items() for batch, us in each.items()}
+    times |= {Key(name, 2, 64): same(us) for name, us in TWO_THREADS.items()}
+    return Found(
+        machine=Machine("A Processor", "x86_64", "Linux", 2, ["avx2", "avx512_vpopcntdq"], 16.0, 0.1),
+        checks={name: Check(0.98 if name in ("reference", "fast") else 0.99, 1.0) for name in MEDIANS},
+        alone={Key("fast", threads, 512): same(us) for threads, us in ALONE.items()},
+        times=times,
+        missing={},
+        masked={
+            "torch_capability": "AVX2",
+            "checks": {name: {"accuracy": 0.9, "agreement": 1.0} for name in MASKED},
+            "times": [[[name, 1, 64], same(us)] for name, us in MASKED.items()],
+        },
+    )
+
+
+def found_without_peers() -> Found:
+    """The same on one core, without peers, and without AVX2."""
+    peers = ("onnxruntime_fp32", "onnxruntime_int8")
+    whole = found()
+    return dataclasses.replace(
+        whole,
+        machine=dataclasses.replace(whole.machine, cores=1),
+        times={key: us for key, us in whole.times.items() if key.name not in peers and key.threads == 1},
+        alone={key: us for key, us in whole.alone.items() if key.threads == 1},
+        checks={name: check for name, check in whole.checks.items() if name not in peers},
+        missing=dict.fromkeys(peers, "no onnxruntime"),
+        masked="no AVX2",
+    )
+
+
+def same(value: float) -> list[float]:
+    """As many equal samples as there were rounds."""
+    return [value] * ROUNDS
+
+
+def as_json() -> dict[str, Any]:
+    """The record of `found`."""
+    return record.to_json(found(), Effort(ROUNDS), datetime.date(2026, 1, 2))
+
+
+def as_json_without_peers() -> dict[str, Any]:
+    """The record of `found_without_peers`."""
+    return record.to_json(found_without_peers(), Effort(ROUNDS), datetime.date(2026, 1, 2))

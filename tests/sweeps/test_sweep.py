@@ -1,0 +1,397 @@
+"""Real sweeps of tiny trainings: on this machine, interrupted, on a Dask cluster whose worker dies; and the faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mlflow
+import pytest
+from distributed import Client
+from ruamel.yaml import YAML
+from support import imports
+from support.clone import Bnn
+from support.paths import ROOT
+
+from bnnlib.config import params
+from bnnlib.config.params import Params
+from bnnlib.data import mnist, sources
+from bnnlib.sweeps import backends, grid, sweep, worker
+from bnnlib.sweeps.backends import Engine
+from bnnlib.sweeps.grid import Job, Moment, SweepError
+from bnnlib.sweeps.tables import Tables
+from bnnlib.sweeps.worker import Outcome
+
+AXES: dict[str, list[Any]] = {"seeds": [0, 1], "bits": [1, 16]}
+# Topologies by their numbers of channels, of one block that leaves a map of 4 x 4.
+TINY = {"two": 2, "three": 3}
+HERE = Engine("loky", jobs=2)
+EPOCH = Moment(key="", epoch=1, train_loss=1.0, validation_loss=1.0, validation_macro_f1=0.5, flip_ratio=None)
+BNN = [sys.executable, "-c", "from bnnlib import cli; cli.main()"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A folder with tiny parameters, the data and the table of a sweep of four runs, none of them interrupted."""
+
+    folder: Path
+    cfg: Params
+    tables: Tables
+    lines: list[str]
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def job(self, point: Params) -> Job:
+        manifest = sources.read_manifest(self.data / "mnist.sha256")
+        return grid.job(point, manifest, worker.code_fingerprint())
+
+    def jobs(self) -> list[Job]:
+        return [self.job(point) for point in grid.variants(self.cfg, AXES)]
+
+    def perform(self, out: Path, engine: Engine = HERE, **axes: list[Any]) -> list[str]:
+        return list(sweep.perform(self.cfg, {**AXES, **axes}, self.data, out, engine))
+
+
+@pytest.fixture(scope="module")
+def study(raw_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "data").mkdir()
+    (folder / "data/raw").symlink_to(raw_dir)
+    (folder / "data/mnist.sha256").write_bytes((ROOT / "data/mnist.sha256").read_bytes())
+    content = params.load(ROOT / "params.yaml").model_dump()
+    content["data"]["limit"] = 200
+    content["train"]["norm_images"] = 100
+    inputs = {"mnist": [34, 128], "fashion_mnist": [8], "kmnist": [64]}
+    for name, channels in TINY.items():
+        blocks = [{"channels": channels, "kernel": 5, "pool": 6}]
+        content["topologies"][name] = {"input": inputs, "blocks": blocks}
+    content["model"]["topology"] = "two"
+    for recipe in ("full", "binary", "multibit"):
+        content[recipe] |= {"epochs": 1, "batch_size": 40}
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(content, file)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BNN_CACHE_DIR", str(folder / "cache"))
+        environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        out = folder / "sweep.csv"
+        cfg = params.load(folder / "params.yaml")
+        lines = list(sweep.perform(cfg, AXES, folder / "data", out, HERE))
+        yield Study(folder, cfg, Tables(out), lines)
+
+
+def contents(tables: Tables) -> tuple[bytes, bytes]:
+    return tables.path.read_bytes(), tables.histories.read_bytes()
+
+
+def test_a_sweep_has_a_row_and_a_history_for_each_run(study: Study) -> None:
+    places = [run.place() for run in study.tables.runs.values()]
+    groups = (("mnist", "two", 1, "ste"), ("mnist", "two", 16, "none"))
+    assert places == [(group, seed) for group in groups for seed in (0, 1)]
+    assert {run.key for run in study.tables.runs.values()} == {job.key for job in study.jobs()}
+    assert study.lines[0] == f"4 runs, 0 of them in {study.tables.path} already"
+    assert [line[:4] for line in study.lines[1:]] == ["1/4 ", "2/4 ", "3/4 ", "4/4 "]
+    # 1 bit: 2 planes to 2 channels, 5 x 5, then 2 to 10, 4 x 4; 16 bits: of one plane.
+    sizes = {(run.bits, run.weight_bytes) for run in study.tables.runs.values()}
+    assert sizes == {(1, (100 + 320 + 7) // 8), (16, 2 * (50 + 320))}
+    flips = [line.rsplit(",", 1)[1] for line in study.tables.histories.read_text().splitlines()[1:]]
+    assert [bool(flip) for flip in flips] == [True, True, False, False]
+
+
+def test_rows_hold_what_the_trainings_give(study: Study) -> None:
+    """In this process a job gives the row that a worker process gave."""
+    job = study.jobs()[0]
+    outcome = worker.run_job(job, study.folder / "nowhere")
+    assert outcome.error is None
+    assert outcome.run == study.tables.runs[job.key]
+
+
+def test_a_sweep_is_a_run_in_the_logbook_and_each_training_one_below_it(study: Study) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{study.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("bnn")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
+    parent = next(run for run in runs if run.data.tags["dvc_stage"] == "sweep")
+    below = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
+    assert set(below) == {str(job) for job in study.jobs()}
+    assert {run.info.status for run in (parent, *below.values())} == {"FINISHED"}
+    row = next(run for run in study.tables.runs.values() if run.place() == (("mnist", "two", 1, "ste"), 1))
+    logged = below["mnist, two, 1 bit, ste, seed 1"].data
+    assert logged.params["model.topology"] == "two"
+    assert logged.params["topology.input"] == "(34, 128)"
+    assert "'channels': 2" in logged.params["topology.blocks"]
+    assert (logged.metrics["loss"], logged.metrics["validation_loss"]) == (row.loss, row.validation_loss)
+    assert logged.metrics["epoch_flip_ratio"] > 0
+    assert (logged.params["quantization.bits"], logged.params["data.limit"], logged.tags["sweep_key"]) == (
+        "1",
+        "200",
+        row.key,
+    )
+
+
+def test_killed_after_a_run_the_sweep_goes_on_from_there(study: Study, tmp_path: Path) -> None:
+    out = tmp_path / "sweep.csv"
+    options = ["--seeds", "0,1", "--bits", "1,16", "--out", str(out), "--jobs", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [*BNN, "sweep", *options]
+    with subprocess.Popen(command, cwd=study.folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("1/4"):
+                process.kill()
+    stored = len(Tables(out).runs)
+    assert 1 <= stored < 4
+    lines = study.perform(out)
+    assert lines[0] == f"4 runs, {stored} of them in {out} already"
+    assert len(lines) == 1 + 4 - stored
+    assert contents(Tables(out)) == contents(study.tables)
+    assert study.perform(out) == [f"4 runs, 4 of them in {out} already"]
+
+
+def test_a_larger_grid_adds_what_is_missing(study: Study, tmp_path: Path) -> None:
+    out = tmp_path / "sweep.csv"
+    study.perform(out, seeds=[1], bits=[16])
+    lines = study.perform(out, seeds=[1], bits=[16, 4])
+    assert lines[0] == f"2 runs, 1 of them in {out} already"
+    assert [run.bits for run in Tables(out).runs.values()] == [4, 16]
+    theirs = study.tables.path.read_text().splitlines()
+    assert set(out.read_text().splitlines()) & set(theirs) == {theirs[0], theirs[4]}
+
+
+def test_topologies_are_rows_beside_each_other_each_with_its_own_weights(study: Study, tmp_path: Path) -> None:
+    out = tmp_path / "sweep.csv"
+    lines = study.perform(out, topologies=["two", "three"], seeds=[0], bits=[1])
+    told = {line.partition(": validation")[0].partition(" ")[2] for line in lines[1:]}
+    assert told == {"mnist, two, 1 bit, ste, seed 0", "mnist, three, 1 bit, ste, seed 0"}
+    three, two = Tables(out).runs.values()
+    assert two == next(iter(study.tables.runs.values()))
+    assert (three.topology, three.weight_bytes) == ("three", (150 + 480 + 7) // 8)
+
+
+@pytest.mark.parametrize("change", [{"epochs": [2]}, {"code": "other"}, {"split_seed": 5}])
+def test_a_table_of_another_recipe_is_refused_and_left_alone(
+    study: Study, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(study.tables)
+    if "code" in change:
+        monkeypatch.setattr(worker, "code_fingerprint", lambda: change["code"])
+    split_seed = change.get("split_seed", study.cfg.data.split_seed)
+    data = study.cfg.data.model_copy(update={"split_seed": split_seed})
+    changed = replace(study, cfg=study.cfg.model_copy(update={"data": data}))
+    epochs = {"epochs": change["epochs"]} if "epochs" in change else {}
+    with pytest.raises(SweepError, match="holds 4 of 4 runs by other parameters, data or code than now"):
+        changed.perform(study.tables.path, **epochs)
+    assert contents(study.tables) == before
+
+
+@pytest.fixture
+def both(study: Study, tmp_path: Path) -> Tables:
+    """A table with runs of both topologies that nobody trained."""
+    table = Tables(tmp_path / "sweep.csv")
+    some = next(iter(study.tables.runs.values()))
+    for point in grid.variants(study.cfg, {"bits": [1, 16], "seeds": [0], "topologies": [*TINY]}):
+        job = study.job(point)
+        place = {"topology": job.topology, "bits": job.training.bits, "surrogate": job.surrogate, "key": job.key}
+        table.add(some.model_copy(update=place), [EPOCH.model_copy(update={"key": job.key})])
+    return table
+
+
+@pytest.mark.parametrize("topology", TINY)
+def test_a_table_of_both_topologies_goes_on_whatever_the_parameters_name(
+    study: Study, both: Tables, topology: str
+) -> None:
+    base = study.cfg.model_copy(update={"model": study.cfg.model.model_copy(update={"topology": topology})})
+    axes: dict[str, list[Any]] = {"bits": [1, 16], "seeds": [0], "topologies": [*TINY]}
+    found = list(sweep.perform(base, axes, study.data, both.path, HERE))
+    assert found == [f"4 runs, 4 of them in {both.path} already"]
+    with pytest.raises(SweepError, match="holds 4 of 4 runs by other parameters"):
+        list(sweep.perform(base, {**axes, "epochs": [9]}, study.data, both.path, HERE))
+
+
+@pytest.mark.parametrize("change", ["changed", "gone"])
+def test_runs_of_a_topology_that_is_another_now_or_gone_are_refused(study: Study, both: Tables, change: str) -> None:
+    topologies = dict(study.cfg.topologies)
+    three = topologies.pop("three")
+    if change == "changed":
+        topologies["three"] = three.model_copy(update={"blocks": topologies["two"].blocks})
+    base = study.cfg.model_copy(update={"topologies": topologies})
+    before = contents(both)
+    with pytest.raises(SweepError, match=r"holds 2 of 4 runs by other .* among them mnist, three, 1 bit, ste, seed 0;"):
+        list(sweep.perform(base, AXES, study.data, both.path, HERE))
+    assert contents(both) == before
+
+
+class Cluster(NamedTuple):
+    """A Dask cluster on loopback, two workers with one thread each, and the file in which its scheduler says where."""
+
+    scheduler: subprocess.Popen[bytes]
+    workers: list[subprocess.Popen[bytes]]
+    file: str
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, raw_dir: Path) -> Iterator[Cluster]:
+    """It ends with the test, and shares no files with the sweep but the raw data."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "BNN_CACHE_DIR": str(tmp_path / "cache of the workers"),
+        "BNN_DATA_DIR": str(raw_dir),
+    }
+    with ExitStack() as stack:
+
+        def start(*arguments: str) -> subprocess.Popen[bytes]:
+            command = [str(Path(sys.executable).parent / "dask"), *arguments]
+            log = stack.enter_context((tmp_path / f"{time.monotonic_ns()}.log").open("wb"))
+            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return process
+
+        meeting = ["--scheduler-file", str(tmp_path / "scheduler.json")]
+        scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *meeting)
+        options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1", "--local-directory"]
+        workers = [start("worker", *options, str(tmp_path / f"worker{number}"), *meeting) for number in range(2)]
+        yield Cluster(scheduler, workers, meeting[1])
+
+
+def test_a_cluster_gives_the_same_table_though_a_worker_is_killed_and_ends_with_its_scheduler(
+    study: Study, tmp_path: Path, cluster: Cluster
+) -> None:
+    """One test, because a cluster takes seconds to start. The worker that is left then takes all jobs alone.
+
+    There are more jobs than those of the study, so that some are waiting when something is killed.
+    """
+    tables = Tables(tmp_path / "sweep.csv")
+    more = grid.variants(study.cfg, {"bits": [1], "seeds": [*range(2, 40)]})
+    jobs = [*study.jobs(), *(study.job(point) for point in more)]
+    nowhere = dict.fromkeys((job.key for job in jobs), study.folder / "not on the workers' machines")
+    with Client(scheduler_file=cluster.file, set_as_default=False, timeout=60) as watcher:
+        watcher.wait_for_workers(2, timeout=60)
+        engine = Engine("dask", scheduler=watcher.scheduler.address)
+        outcomes = backends.results(jobs, nowhere, engine)
+        done = [next(outcomes)]
+        busy = next(address for address, keys in watcher.processing().items() if keys)
+        [victim] = watcher.run(os.getpid, workers=[busy]).values()
+        os.kill(victim, signal.SIGKILL)
+        done.extend(outcomes)
+        assert len(watcher.scheduler_info()["workers"]) == 1
+        assert victim in [worker.pid for worker in cluster.workers]
+        assert {outcome.job.key for outcome in done} == {job.key for job in jobs}
+        for outcome in done:
+            assert outcome.run is not None, outcome.error
+            if outcome.run.key in study.tables.runs:
+                tables.add(outcome.run, outcome.moments)
+        assert contents(tables) == contents(study.tables)
+        outcomes = backends.results(jobs, nowhere, engine)
+        assert next(outcomes).run is not None
+        [waiting] = watcher.processing().values()
+    assert waiting
+    cluster.scheduler.kill()
+    with pytest.raises(SweepError, match=f"the scheduler at {engine.scheduler} was lost.*goes on from there"):
+        list(outcomes)
+
+
+def test_a_failed_run_is_reported_and_the_others_are_stored(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def results(jobs: list[Job], *_: object) -> Iterator[Outcome]:
+        yield Outcome(jobs[0], None, (), "training loss is nan")
+        for job in jobs[1:]:
+            yield worker.run_job(job, study.folder / "nowhere")
+
+    monkeypatch.setattr(backends, "results", results)
+    out = tmp_path / "sweep.csv"
+    with pytest.raises(SweepError) as caught:
+        study.perform(out, bits=[1])
+    assert str(caught.value) == (
+        f"1 of 2 runs failed, the others are in {out}:\n  mnist, two, 1 bit, ste, seed 0: training loss is nan"
+    )
+    assert [run.seed for run in Tables(out).runs.values()] == [1]
+
+
+def test_a_worker_with_other_code_refuses(study: Study) -> None:
+    outcome = worker.run_job(replace(study.jobs()[0], code="other"), study.folder)
+    assert outcome.run is None
+    assert outcome.error is not None
+    assert "runs other code" in outcome.error
+
+
+def test_damaged_data_is_the_job_s_fault_not_the_sweep_s_end(study: Study, tmp_path: Path) -> None:
+    for name in mnist.SPLITS:
+        (tmp_path / f"{name}.npz").write_bytes(b"damaged")
+    outcome = worker.run_job(study.jobs()[0], tmp_path)
+    assert outcome.run is None
+    assert outcome.error is not None
+    assert "train.npz: damaged" in outcome.error
+
+
+def test_the_fingerprint_covers_all_that_computes() -> None:
+    """What training, scoring and preparing import, except the parameters, whose values are in the key, and edges."""
+    modules = ("training/loop", "scoring/evaluation", "core/runtime", "data/prepare")
+    files = {file for module in modules for file in imports.closure(f"bnnlib/{module}.py")}
+    needed = {file.removeprefix("bnnlib/") for file in files if not file.endswith("__init__.py")}
+    edges = {f"core/{name}.py" for name in ("errors", "files", "fingerprint")}
+    edges |= {"config/params.py", "config/messages.py", "data/sources.py"}
+    assert {file for file in needed - edges if not file.startswith(worker.CODE)} == set()
+
+
+@pytest.mark.parametrize(
+    ("environ", "folder"),
+    [
+        ({"BNN_CACHE_DIR": "/shared/bnn", "XDG_CACHE_HOME": "/x"}, Path("/shared/bnn")),
+        ({"XDG_CACHE_HOME": "/x"}, Path("/x/bnn")),
+        ({}, Path.home() / ".cache/bnn"),
+    ],
+)
+def test_where_prepared_data_are_kept(environ: dict[str, str], folder: Path) -> None:
+    assert worker.cache_folder(environ) == folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bits", "1,3", "--seeds", "0,"], "error: the sweep's options: 2 faults\n  --seeds: seed: ''"),
+        (
+            ["--topologies", "pooled,poled"],
+            "error: the sweep's options: 1 fault\n  --topologies: model.topology: 'poled' is not allowed; "
+            "allowed: pooled, baseline",
+        ),
+        (["--backend", "dask"], "error: --backend dask wants --scheduler ADDRESS"),
+        (["--scheduler", "tcp://h:1"], "error: --scheduler tcp://h:1 is for --backend dask, but the backend is loky"),
+        (["--backend", "dask", "--scheduler", "tcp://h:1", "--jobs", "2"], "error: --jobs 2 is for --backend loky"),
+        (["--data", "elsewhere"], "error: elsewhere/mnist.sha256: cannot be read"),
+    ],
+)
+def test_bad_options_end_before_anything_is_trained_or_written(bnn: Bnn, arguments: list[str], message: str) -> None:
+    Path("params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    code, output, _ = bnn("sweep", *arguments)
+    assert isinstance(code, str)
+    assert code.startswith(message)
+    assert output == ""
+    assert [path.name for path in Path().iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [("tcp://127.0.0.1:9", "no Dask scheduler answers there"), ("gopher://x", "no Dask scheduler answers there")],
+)
+def test_a_cluster_out_of_reach_is_named(scheduler: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "CONNECT_S", 1)
+    with pytest.raises(SweepError, match=f"{scheduler}: {message}"):
+        next(backends.results([], {}, Engine("dask", scheduler=scheduler)))
+
+
+def test_without_the_extra_the_command_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(SweepError, match="pip install -e"):
+        next(backends.results([], {}, Engine("dask", scheduler="tcp://127.0.0.1:9")))
