@@ -1,7 +1,8 @@
-"""What a DVC that was killed leaves half-written, cleared away: it does not write its own two files atomically."""
+"""Repair the two files that DVC does not write atomically, where a killed DVC left them half-written."""
 
 from __future__ import annotations
 
+import configparser
 import json
 import subprocess
 from pathlib import Path
@@ -15,14 +16,15 @@ from bnnlib.core.errors import BnnError
 COMMITTED = "HEAD"
 
 
-class RecoveryError(BnnError):
-    """The graph's lock is broken and git cannot give it back."""
+class RepairError(BnnError):
+    """dvc.lock is half-written and git cannot restore it, or there is no git repository."""
 
 
-def mend(root: Path) -> list[str]:
-    """Remove a broken lock of running processes, restore a broken dvc.lock from git; what was done, in words.
+def repair(root: Path) -> list[str]:
+    """Remove a broken lock of running processes, restore a broken dvc.lock from git; says what was done.
 
-    With the committed dvc.lock DVC finds what had been finished since in its cache of runs. Call it when no DVC runs.
+    With the committed dvc.lock DVC finds what was finished since then in its cache of runs. Call it only while no DVC
+    process is active. `RepairError` where DVC would refuse to run, because there is no git repository.
     """
     done = []
     running, graph = root / ".dvc/tmp/rwlock", root / "dvc.lock"
@@ -31,8 +33,22 @@ def mend(root: Path) -> list[str]:
         done.append(f"removed {running.relative_to(root)}, which was half-written")
     if graph.exists() and not _is_whole(graph.read_text(encoding="utf-8", errors="replace"), root):
         _restore(root, graph.name)
-        done.append(f"restored {graph.name} from the last commit, for it was half-written")
+        done.append(f"restored {graph.name} from the last commit, because it was half-written")
+    _require_git(root)
     return done
+
+
+def _require_git(root: Path) -> None:
+    """DVC looks for a repository in its folder and above it, unless core.no_scm is set."""
+    if not (root / ".dvc").is_dir() or any((folder / ".git").exists() for folder in (root, *root.parents)):
+        return
+    settings = configparser.ConfigParser(strict=False)
+    settings.read(root / ".dvc/config.local", encoding="utf-8")
+    if not settings.getboolean("core", "no_scm", fallback=False):
+        raise RepairError(
+            f"{root}: not in a git repository, which DVC needs; run `git init` there, or "
+            "`dvc config --local core.no_scm true` to work without git"
+        )
 
 
 def _is_json(path: Path) -> bool:
@@ -44,10 +60,10 @@ def _is_json(path: Path) -> bool:
 
 
 def _is_whole(lock: str, root: Path) -> bool:
-    """Whether dvc.lock's text is no beginning of one: DVC fills the file from its start.
+    """Whether dvc.lock's text is complete: DVC fills the file from its start.
 
-    Cut between two lines it still is a proper file, of fewer stages, which DVC would take for new ones. So it must have
-    the stages and the outs that the committed one has and dvc.yaml still names.
+    Cut between two lines it is still valid, with fewer stages, which DVC would take for new ones. So it must have the
+    stages and the outs that are in the committed one and still in dvc.yaml.
     """
     if not lock.endswith("\n"):
         return False
@@ -84,7 +100,7 @@ def _path(out: str | dict[str, Any]) -> str:
 def _restore(root: Path, name: str) -> None:
     done = _git(root, "checkout", COMMITTED, "--", name)
     if done.returncode:
-        raise RecoveryError(
+        raise RepairError(
             f"{root / name}: half-written, and git does not restore it ({done.stderr.strip()}); delete it: DVC then "
             "looks for every stage in its cache of runs"
         )

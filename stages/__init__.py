@@ -11,12 +11,12 @@ import typer
 
 from bnnlib.core.errors import BnnError
 
-ParamsFile = Annotated[Path, typer.Option(help="The parameters, checked whole before anything runs.")]
+ParamsFile = Annotated[Path, typer.Option(help="The parameters; all are checked before anything runs.")]
 DEFAULT_PARAMS = Path("params.yaml")
 
 
 def run(main: Callable[..., None]) -> None:
-    """Run a stage's `main` as a command; a fault that the user can mend ends it with its message and exit code 1."""
+    """Run a stage's `main` as a command; a `BnnError` ends it with its message and exit code 1."""
     try:
         typer.run(main)
     except BnnError as error:

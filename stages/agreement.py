@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bnnlib import tracking
 from bnnlib.config import params
 from bnnlib.core import files, runtime
 from bnnlib.data import splits
 from bnnlib.export import agreement
-from bnnlib.nn import convnet, weights
+from bnnlib.nn import weights
+from bnnlib.nn.published import restore
 from bnnlib.packed import engines, file
+from bnnlib.tracking.run import open_run
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
@@ -23,22 +24,22 @@ def main(
     out: Path,
     params_yaml: ParamsFile = DEFAULT_PARAMS,
 ) -> None:
-    """Compare NETWORK and its PACKED form on TRAIN, VALIDATION and TEST; write to OUT what differs.
+    """Compare NETWORK and its PACKED form on TRAIN, VALIDATION and TEST; write the number of differences to OUT.
 
-    A network wider than one bit has no packed form: PACKED is empty, and so is the object in OUT.
+    A network wider than 1 bit has no packed form: PACKED is an empty file, and OUT an empty JSON object.
     """
     cfg = params.load(params_yaml)
     threads = cfg.runtime.threads
     runtime.configure(threads, "cpu")
     paths = {"train": train, "validation": validation, "test": test}
-    with tracking.open_run("agreement", {"runtime.threads": threads}, data=list(paths.values())) as log:
+    with open_run("agreement", {"runtime.threads": threads}, data=list(paths.values())) as log:
         model = file.read_if_any(packed)
         if model is None:  # an experiment with another model.bits
             files.write_json(out, {})
             print(f"{packed} is empty: only a 1-bit network is packed, so there is nothing to compare")
             return
-        trained = convnet.restore(weights.read(network))
-        fast = engines.fast(model, threads)  # first, for the rest takes a minute
+        trained = restore(weights.read(network))
+        fast = engines.fast(model, threads)  # first, so a missing Numba is reported before the long comparison
         found = {}
         for name, path in paths.items():
             split = splits.read(path)

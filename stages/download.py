@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from bnnlib import tracking
 from bnnlib.config import params
 from bnnlib.core import files
 from bnnlib.data import sources
+from bnnlib.tracking.run import open_run
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
@@ -26,7 +26,7 @@ def main(
     """Put the files of data.name, which MANIFEST lists, into the folder OUT: from a folder, mirrors, or a package."""
     cfg = params.load(params_yaml)
     digests = sources.read_manifest(manifest)
-    with tracking.open_run("download", {"data.name": cfg.data.name}, data=[manifest]) as log:
+    with open_run("download", {"data.name": cfg.data.name}, data=[manifest]) as log:
         found = sources.fetch(digests, sources.all_sources(cfg.data.name, source_dir))
         for name, content in found.items():
             files.write_bytes(out / name, content)

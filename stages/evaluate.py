@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from bnnlib import tracking
 from bnnlib.config import params
+from bnnlib.config.spec import Runtime
 from bnnlib.core import files, runtime
 from bnnlib.data import splits
 from bnnlib.data.splits import Split
-from bnnlib.nn import convnet, weights
+from bnnlib.nn import weights
 from bnnlib.nn.convnet import ConvNet
-from bnnlib.packed import engines, file
+from bnnlib.nn.published import restore
+from bnnlib.packed import engines
 from bnnlib.packed.engines import Engine
+from bnnlib.packed.file import read_if_any
 from bnnlib.report import tables
+from bnnlib.report.tables import Result
 from bnnlib.scoring import evaluation
-from bnnlib.scoring.evaluation import Evaluation
+from bnnlib.tracking.run import open_run
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
@@ -37,26 +41,15 @@ def main(
     """
     cfg = params.load(params_yaml)
     runtime.configure(cfg.runtime.threads, cfg.runtime.device)
-    held_out = {"validation": splits.read(validation), "test": splits.read(test)}
-    small = file.read_if_any(packed)
-    fast = None if small is None else engines.best(small, cfg.runtime.threads)
-    with tracking.open_run("evaluate", params.flatten(cfg.runtime, "runtime."), data=[validation, test]) as log:
-        for name, path in {"validation": validation, "test": test}.items():
+    paths = {"validation": validation, "test": test}
+    held_out = {name: splits.read(path) for name, path in paths.items()}
+    with open_run("evaluate", params.flatten(cfg.runtime, "runtime."), data=[validation, test]) as log:
+        for name, path in paths.items():
             log.log_dataset(path, held_out[name], name)
-        results = {}
-        for variant, path, engine in (("full", full, None), ("binary", binary, fast)):
-            published = weights.read(path)
-            model = convnet.restore(published).to(cfg.runtime.device)
-            logits = {name: _logits(model, engine, split, cfg.runtime.device) for name, split in held_out.items()}
-            results[variant] = tables.Result(
-                bits=published.bits,
-                epoch=published.epoch,
-                weights=published.topology.weights(published.bits),
-                weight_bytes=published.topology.weight_bytes(published.bits),
-                file_bytes=path.stat().st_size,
-                packed_bytes=None if engine is None else packed.stat().st_size,
-                **{name: _score(outputs, held_out[name]) for name, outputs in logits.items()},
-            )
+        results = {
+            "full": _result(full, None, held_out, cfg.runtime),
+            "binary": _result(binary, packed, held_out, cfg.runtime),
+        }
         for name, table in tables.tables(held_out["test"].labels, results).items():
             files.write_csv(out / name, table)
             log.log_artifact(out / name)
@@ -66,16 +59,33 @@ def main(
         log.log_metrics(params.flatten(tables.metrics_object(results)))
 
 
+def _result(path: Path, packed: Path | None, held_out: Mapping[str, Split], settings: Runtime) -> Result:
+    """Score a published network, in its packed form where there is one: ``packed`` names its file, perhaps empty."""
+    published = weights.read(path)
+    small = None if packed is None else read_if_any(packed)
+    engine = None if small is None else engines.best(small, settings.threads)
+    model = restore(published).to(settings.device)
+    scores = {
+        name: evaluation.score(_logits(model, engine, split, settings.device), torch.from_numpy(split.labels).long())
+        for name, split in held_out.items()
+    }
+    return Result(
+        bits=published.bits,
+        epoch=published.epoch,
+        weights=published.topology.weights,
+        weight_bytes=published.topology.weight_bytes(published.bits),
+        file_bytes=path.stat().st_size,
+        packed_bytes=None if packed is None or engine is None else packed.stat().st_size,
+        **scores,
+    )
+
+
 def _logits(model: ConvNet, engine: Engine | None, split: Split, device: str) -> Tensor:
     """float32 (n, 10) on the CPU, by the engine of the packed network where there is one."""
     if engine is not None:
         return torch.from_numpy(engine.logits(split.images))
     images, _ = evaluation.tensors(split, device)
     return evaluation.logits(model, images).cpu()
-
-
-def _score(logits: Tensor, split: Split) -> Evaluation:
-    return evaluation.score(logits, torch.from_numpy(split.labels).long())
 
 
 if __name__ == "__main__":

@@ -1,25 +1,25 @@
-"""Pack the published 1-bit network into the file that needs no torch."""
+"""Pack the published 1-bit network into a file that can be used without torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bnnlib import tracking
 from bnnlib.config import params
 from bnnlib.core import files
 from bnnlib.export import pack
 from bnnlib.nn import weights
 from bnnlib.packed import format as packed_format
 from bnnlib.serving import pyfunc
+from bnnlib.tracking.run import open_run
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
 def main(network: Path, out: Path, params_yaml: ParamsFile = DEFAULT_PARAMS) -> None:
-    """Pack the 1-bit network in the file NETWORK; write it to OUT, which stays empty for a wider network."""
+    """Pack the network in the file NETWORK and write it to OUT; OUT is empty if the network is wider than 1 bit."""
     params.load(params_yaml)
-    with tracking.open_run("pack", {}, data=[network]) as log:
+    with open_run("pack", {}, data=[network]) as log:
         published = weights.read(network)
-        if published.bits != 1:  # an experiment with another model.bits; DVC wants every output to exist
+        if published.bits != 1:  # an experiment with another model.bits; DVC requires every output to exist
             files.write_bytes(out, b"")
             print(f"{out} is empty: only a 1-bit network is packed, and this one has {published.bits} bits")
             return

@@ -1,4 +1,4 @@
-"""Train a grid of networks; a frozen stage, because it takes an hour."""
+"""Train a grid of networks; a frozen stage, because it takes many minutes."""
 
 from __future__ import annotations
 
@@ -25,15 +25,8 @@ def main(
     params_yaml: ParamsFile = DEFAULT_PARAMS,
 ) -> None:
     """Train all combinations with the manifests and raw files in the folder DATA; add what the table OUT lacks."""
-    texts = {
-        "datasets": datasets,
-        "topologies": topologies,
-        "bits": bits,
-        "surrogates": surrogates,
-        "seeds": seeds,
-    }
-    axes = {axis: grid.values(text) for axis, text in texts.items()}
-    for line in sweep.perform(params.load(params_yaml), axes, data, out, backends.Engine()):
+    axes = grid.axes(datasets=datasets, topologies=topologies, bits=bits, surrogates=surrogates, seeds=seeds)
+    for line in sweep.perform(params.load(params_yaml), axes, data, out, backends.Workers()):
         print(line, flush=True)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bnnlib import tracking
-from bnnlib.config import params
+from bnnlib.config import params, spec
 from bnnlib.core import files, runtime
 from bnnlib.data import splits
-from bnnlib.nn import convnet, weights
+from bnnlib.nn import weights
+from bnnlib.nn.published import restore
+from bnnlib.tracking.run import open_run
 from bnnlib.training import loop, progress
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
 def main(
-    variant: params.Variant,
+    variant: spec.Variant,
     train: Path,
     validation: Path,
     weights_out: Path,
@@ -28,7 +29,7 @@ def main(
     runtime.configure(cfg.runtime.threads, cfg.runtime.device)
     train_split, validation_split = splits.read(train), splits.read(validation)
     logged = {"model.topology": loaded.model.topology, **params.flatten(cfg)}
-    with tracking.open_run(f"train_{variant}", logged, data=[train, validation]) as log:
+    with open_run(f"train_{variant}", logged, data=[train, validation]) as log:
         log.log_dataset(train, train_split, "train")
         log.log_dataset(validation, validation_split, "validation")
         epochs = []
@@ -40,7 +41,7 @@ def main(
         weights.write(weights_out, published)
         log.log_artifact(history_out)
         log.log_artifact(weights_out)
-        log.log_model(f"bnn-{variant}", convnet.restore(published), validation_split.images[:2])
+        log.log_model(f"bnn-{variant}", restore(published), validation_split.images[:2])
 
 
 if __name__ == "__main__":

@@ -1,59 +1,101 @@
-"""Draw the figures of the README. It shows images of the test set, and nothing is chosen by them."""
+"""Draw the figures of the README. It shows images of the test set, and chooses nothing by them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from bnnlib import tracking
 from bnnlib.config import params
 from bnnlib.core import files
 from bnnlib.data import mnist, splits
-from bnnlib.nn import convnet, weights
+from bnnlib.data.mnist import DataName
+from bnnlib.nn import weights
+from bnnlib.nn.published import first_kernels
 from bnnlib.report import comparison, literature, mistakes
 from bnnlib.report.figures import curves, frontier, pictures, style
+from bnnlib.tracking.run import open_run
 from stages import DEFAULT_PARAMS, ParamsFile, run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    Figures = dict[str, Figure]  # by file name
 
 WORST = 16  # images shown
 
+Results = Mapping[str, Any]  # of reports/metrics.json: by variant
+
 
 def main(
-    networks: Path,
+    models: Path,
     reports: Path,
-    published: Path,
-    test: Path,
-    out: Path,
+    literature_page: Path,
+    test_images: Path,
+    figures_folder: Path,
     params_yaml: ParamsFile = DEFAULT_PARAMS,
 ) -> None:
-    """Draw the networks in NETWORKS and the tables in REPORTS into OUT.
+    """Draw the networks in the folder MODELS and the tables in REPORTS into FIGURES_FOLDER.
 
-    PUBLISHED is the page with the table of published networks; TEST holds the images behind the predictions.
+    LITERATURE_PAGE has the table of other people's results; TEST_IMAGES is the split that the predictions are of.
     """
     cfg = params.load(params_yaml)
+    data = cfg.data.name
     results = files.read_json(reports / "metrics.json")
-    classes = mnist.CLASS_NAMES[cfg.data.name]
-    names = {variant: style.name(variant, result["bits"]) for variant, result in results.items()}
-    paths = {variant: networks / f"{variant}.safetensors" for variant in results}
-    with tracking.open_run("visualize", {"data.name": cfg.data.name}, data=[*paths.values(), test]) as log:
-        histories = {variant: files.read_csv(reports / f"history_{variant}.csv") for variant in results}
-        figures = {metric: curves.curve(histories, names, metric) for metric in curves.AXES}
-        for variant, name in names.items():
-            matrix = files.read_csv(reports / f"confusion_{variant}.csv").drop(columns="label").to_numpy()
-            figures[f"confusion_{variant}"] = pictures.confusion(matrix, f"{name}, test set", classes)
-            kernels = convnet.first_kernels(weights.read(paths[variant]), pictures.KERNELS)
-            for number, kernel in enumerate(kernels, start=1):
-                figures[f"kernel_{variant}_{number}"] = pictures.kernel(kernel)
-        sizes = files.read_json(reports / "sizes.json")
-        others = literature.parse(files.read_text(published), str(published))
-        points = comparison.points(results, sizes, names, comparison.swept(reports), others, cfg.data.name)
-        figures["frontier"] = frontier.frontier(points)
-        if results["binary"]["bits"] == 1:  # wider weights have no sign to flip
-            figures["flips"] = curves.flips(histories["binary"])
-        worst = mistakes.worst(files.read_csv(reports / "predictions.csv"), WORST)
-        figures["mistakes"] = pictures.mistakes(splits.read(test).images, worst, classes)
+    networks = {variant: models / f"{variant}.safetensors" for variant in results}
+    with open_run("visualize", {"data.name": data}, data=[*networks.values(), test_images]) as log:
+        figures = {
+            **_curves(reports, results),
+            **_confusions(reports, results, data),
+            **_kernels(networks),
+            "frontier": _frontier(reports, results, literature_page, data),
+            "mistakes": _mistakes(reports, test_images, data),
+        }
         for name, figure in figures.items():
-            files.write_bytes(out / f"{name}.png", style.png(figure))
+            files.write_bytes(figures_folder / f"{name}.png", style.png(figure))
         log.log_metrics(params.flatten(results))
-        log.log_artifact(out)
+        log.log_artifact(figures_folder)
+
+
+def _names(results: Results) -> dict[str, str]:
+    return {variant: style.name(variant, result["bits"]) for variant, result in results.items()}
+
+
+def _curves(reports: Path, results: Results) -> Figures:
+    histories = {variant: files.read_csv(reports / f"history_{variant}.csv") for variant in results}
+    figures = {metric: curves.curve(histories, _names(results), metric) for metric in curves.AXES}
+    if results["binary"]["bits"] == 1:  # wider weights have no sign to flip
+        figures["flips"] = curves.flips(histories["binary"])
+    return figures
+
+
+def _confusions(reports: Path, results: Results, data: DataName) -> Figures:
+    figures = {}
+    for variant, name in _names(results).items():
+        matrix = files.read_csv(reports / f"confusion_{variant}.csv").drop(columns="label").to_numpy()
+        figures[f"confusion_{variant}"] = pictures.confusion(matrix, f"{name}, test set", mnist.CLASS_NAMES[data])
+    return figures
+
+
+def _kernels(networks: Mapping[str, Path]) -> Figures:
+    return {
+        f"kernel_{variant}_{number}": pictures.kernel(kernel)
+        for variant, path in networks.items()
+        for number, kernel in enumerate(first_kernels(weights.read(path), pictures.KERNELS), start=1)
+    }
+
+
+def _frontier(reports: Path, results: Results, literature_page: Path, data: DataName) -> Figure:
+    sizes = files.read_json(reports / "sizes.json")
+    others = literature.parse(files.read_text(literature_page), str(literature_page))
+    images = len(files.read_csv(reports / "predictions.csv"))
+    swept = comparison.swept(reports)
+    return frontier.frontier(comparison.points(results, sizes, _names(results), swept, others, data, images))
+
+
+def _mistakes(reports: Path, test_images: Path, data: DataName) -> Figure:
+    worst = mistakes.worst(files.read_csv(reports / "predictions.csv"), WORST)
+    return pictures.mistakes(splits.read(test_images).images, worst, mnist.CLASS_NAMES[data])
 
 
 if __name__ == "__main__":

@@ -20,19 +20,19 @@ from bnnlib.data import idx, mnist, sources, splits
 def pytest_configure() -> None:
     """Before torch is imported: let its threads sleep while they wait, here and in all processes that tests start.
 
-    By default they spin, which several processes on few cores pay for with most of their time. No result changes.
+    By default they spin, which takes most of the time where several processes share few cores. No result changes.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes longest comes first, so that the others fill the time beside it where there are workers."""
+    """Run the longest file first, so that other workers run the rest meanwhile."""
     items.sort(key=lambda item: item.path.name != "test_pipeline.py")
 
 
 @pytest.fixture(scope="session")
 def raw_dir(pytestconfig: pytest.Config) -> Path:
-    """The real MNIST files: those of data/raw, else fetched once into pytest's cache, by one worker at a time."""
+    """The real MNIST files: those of data/raw, or else fetched once into pytest's cache, by one worker at a time."""
     manifest = sources.read_manifest(ROOT / "data/mnist.sha256")
     kept = pytestconfig.cache.mkdir("mnist")
     with FileLock(kept / ".lock"):
@@ -59,7 +59,7 @@ def parts(raw_dir: Path) -> dict[str, splits.Split]:
 
 @pytest.fixture(scope="session")
 def environment(raw_dir: Path) -> dict[str, str]:
-    """An environment for child processes: this interpreter's commands, the data at hand, no settings of the caller."""
+    """An environment for child processes: this interpreter's commands, the fetched data, no settings of the caller."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "BNN_"))}
     path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
     identity = {f"GIT_{who}_{what}": "tests" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -68,7 +68,7 @@ def environment(raw_dir: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def make_clone(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Callable[[str], Clone]:
-    """Make a clone in a fresh folder."""
+    """Make a clone in a new folder."""
     return lambda name: Clone(tmp_path_factory.mktemp(name), environment)
 
 

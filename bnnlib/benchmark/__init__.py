@@ -1,1 +1,1 @@
-"""The packed network's speed beside what a user would pick instead: peers, timing, and the record of one run."""
+"""Benchmarks of prediction and training: contestants, timing, and the record of a run."""

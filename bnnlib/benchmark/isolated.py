@@ -1,6 +1,6 @@
-"""The measurement with AVX-512 masked, in a process of its own: libraries read the mask when they are imported.
+"""Time without AVX-512, in a child process, because libraries read the mask when they are imported.
 
-`python -m bnnlib.benchmark.child ARGUMENTS`, those of `masked` as JSON; prints its result as JSON.
+`python -m bnnlib.benchmark.isolated ARGUMENTS` takes the arguments of `measure` as JSON and prints its result as JSON.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from bnnlib.benchmark.prediction import contest, contestants
 from bnnlib.benchmark.timing import Effort
 from bnnlib.core.errors import BnnError
 
-ROOT = Path(__file__).resolve().parents[2]
-# Read by Numba and torch (its own kernels, oneDNN, MKL): no processor with more than AVX2. Numba takes the features of
-# the host unless they are given: "" leaves those of the named processor.
+# Limits Numba and torch (its own kernels, oneDNN, MKL) to AVX2. Numba adds the features of this machine unless others
+# are given; "" adds none to those of the named processor.
 MASK = {
     "NUMBA_CPU_NAME": "x86-64-v3",
     "NUMBA_CPU_FEATURES": "",
@@ -33,16 +32,16 @@ MASK = {
 }
 
 
-class ChildError(BnnError):
-    """The measurement in a process of its own failed."""
+class MaskedError(BnnError):
+    """The child process failed."""
 
 
-def call(networks: Path, data: Path, images: int, effort: Effort) -> dict[str, Any]:
-    """What `masked` gives in a process whose environment has the `MASK`; `ChildError` where it fails."""
+def run(networks: Path, data: Path, images: int, effort: Effort) -> dict[str, Any]:
+    """`measure` in a child process with the `MASK` in its environment; `MaskedError` if it fails."""
     arguments = {"networks": str(networks), "data": str(data), "images": images, "effort": asdict(effort)}
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    path = os.pathsep.join(str(Path(each).absolute()) for each in sys.path)  # the child imports the same modules
     done = subprocess.run(
-        [sys.executable, "-m", "bnnlib.benchmark.isolated", json.dumps(arguments)],
+        [sys.executable, "-P", "-m", "bnnlib.benchmark.isolated", json.dumps(arguments)],  # -P: not from this folder
         env={**os.environ, "PYTHONPATH": path, **MASK},
         capture_output=True,
         text=True,
@@ -50,16 +49,16 @@ def call(networks: Path, data: Path, images: int, effort: Effort) -> dict[str, A
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ChildError(f"the masked measurement ended with {done.returncode}: {last}")
+        raise MaskedError(f"the measurement without AVX-512 ended with exit status {done.returncode}: {last}")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def masked(networks: str, data: str, images: int, effort: Mapping[str, Any]) -> dict[str, Any]:
-    """Torch float32 and the fast engine on one thread: checks and times, and what torch says of the processor."""
+def measure(networks: str, data: str, images: int, effort: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks and times of torch float32 and the fast engine on one thread, and the CPU capability torch reports."""
     inputs = contest.load(Path(networks), Path(data), images)
     field = [*contestants.of_torch(contestants.fold(inputs.full), 1), *contestants.of_ours(inputs.one_bit, [1])[1:]]
-    checks, times = contest.hold(inputs, field, Effort(**effort))
+    checks, times = contest.check_and_time(inputs, field, Effort(**effort))
     return {
         "torch_capability": torch.backends.cpu.get_cpu_capability(),
         "checks": {name: asdict(check) for name, check in checks.items()},
@@ -69,6 +68,6 @@ def masked(networks: str, data: str, images: int, effort: Mapping[str, Any]) -> 
 
 if __name__ == "__main__":
     try:
-        print(json.dumps(masked(**json.loads(sys.argv[1]))))
+        print(json.dumps(measure(**json.loads(sys.argv[1]))))
     except BnnError as error:
         sys.exit(str(error))

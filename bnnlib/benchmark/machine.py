@@ -1,27 +1,30 @@
-"""The machine and the versions that a measurement was made with. No names of hosts, no paths."""
+"""The conditions of a measurement: machine, versions, date. No names of hosts, no paths."""
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 CPUINFO = Path("/proc/cpuinfo")
-# As Linux names them: those that one of the contestants looks for.
+# Instructions that one of the contestants looks for, by their names in Linux.
 FLAGS = ("popcnt", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx512_vpopcntdq", "avx512_bitalg", "asimd", "sve")
+BUSY = 0.5  # load average above which other programs disturb a measurement
 
 
 @dataclass(frozen=True)
 class Machine:
-    """``cores``: those this process may use. ``isa``: extensions of the instruction set, of `FLAGS`.
+    """``cores``: that this process may use. ``isa``: the `FLAGS` that the processor has.
 
-    ``load_average``: programs that wanted a core in the minute before; near 0 on an idle machine.
+    ``load_average``: mean number of programs that used or waited for a core in the last minute; near 0 if idle.
     """
 
     processor: str
@@ -47,13 +50,24 @@ def describe() -> Machine:
     )
 
 
+def warn_if_busy(machine: Machine, tell: Callable[[str], object]) -> None:
+    """Warn if other programs use the machine."""
+    if machine.load_average > BUSY:
+        tell(f"warning: load average {machine.load_average}: other programs run too and will disturb the times")
+
+
+def conditions(machine: Machine, packages: Sequence[str], date: datetime.date) -> dict[str, Any]:
+    """What every record of a measurement begins with, as JSON values."""
+    return {"date": date.isoformat(), "machine": asdict(machine), "versions": versions(packages)}
+
+
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parse_cpuinfo(text: str) -> tuple[str, list[str]]:
-    """Model name ("" where there is none, as on ARM) and flags of Linux's /proc/cpuinfo."""
+    """Model name ("" if there is none, as on ARM) and `FLAGS` in Linux's /proc/cpuinfo."""
     name = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
     listed = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
     words = set(listed[1].split()) if listed else set()

@@ -1,8 +1,7 @@
-"""Time contestants against one another: warm-up, then rounds in which each has its turn, medians and quartiles.
+"""Time contestants against one another: warm-up, then rounds in which each is timed once; medians and quartiles.
 
-A machine's noise comes and goes over seconds. Within a round all contestants meet the same noise, so that ratios of
-one round are steadier than the times themselves; the order within a round changes, so that none follows always the
-same one.
+The noise of a machine comes and goes over seconds. All contestants of a round have the same noise, so ratios within a
+round vary less than the times themselves. The order within a round is random, so none always follows the same one.
 """
 
 from __future__ import annotations
@@ -12,29 +11,30 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 Clock = Callable[[], float]  # seconds
 
 MICROSECONDS = 1e6
+DIGITS = 3  # decimals of times and ratios in the records
 
 
 class Key(NamedTuple):
-    """What was timed: who, on how many threads, how many images at a time."""
+    """What was timed: contestant, threads, images per call."""
 
     name: str
     threads: int
     batch: int
 
 
-# Microseconds an image, one sample for each round.
+# Microseconds per image, one sample per round.
 Times = Mapping[Key, Sequence[float]]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One call of ``run`` does ``key.batch`` images. ``prepare`` comes before each sample and is not timed."""
+    """One call of ``run`` processes ``key.batch`` images. ``prepare`` is called before each sample and not timed."""
 
     key: Key
     run: Callable[[], object]
@@ -43,9 +43,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure: rounds, and for each sample the seconds of untimed calls before it and of timed ones.
+    """How long to measure: number of rounds, and per sample the seconds of untimed calls, then of timed calls.
 
-    The untimed calls let the threads of the one before come to rest: they spin for a while, waiting for more work.
+    During the untimed calls the threads of the previous contestant, which spin while they wait for work, go to sleep.
     """
 
     rounds: int = 15
@@ -55,7 +55,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles: a half of all samples lies from ``low`` to ``high``."""
+    """Median and quartiles: half of all samples are between ``low`` and ``high``."""
 
     median: float
     low: float
@@ -63,7 +63,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median and quartiles, between samples by straight lines (as NumPy's percentile)."""
+    """Median and quartiles, linearly interpolated (as NumPy's percentile)."""
     if len(values) == 1:
         return Spread(values[0], values[0], values[0])
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -71,7 +71,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def measure(entries: Sequence[Entry], effort: Effort, clock: Clock = time.perf_counter) -> dict[Key, list[float]]:
-    """Time each entry in each round: one warm-up call of all, then the rounds."""
+    """Warm up all entries, then time each of them once per round."""
     calls = {entry.key: _calls(entry, effort, clock) for entry in entries}
     times: dict[Key, list[float]] = {entry.key: [] for entry in entries}
     order, shuffle = list(entries), random.Random(0).shuffle  # noqa: S311 - no secret
@@ -84,19 +84,24 @@ def measure(entries: Sequence[Entry], effort: Effort, clock: Clock = time.perf_c
 
 
 def fastest(times: Times, names: Sequence[str], threads: int) -> Key | None:
-    """The batch size, and among several names the one, with the smallest median; None where none was timed."""
+    """The key with the smallest median among these names on this number of threads; None if none was timed."""
     keys = [key for key in times if key.name in names and key.threads == threads]
     return min(keys, key=lambda key: statistics.median(times[key]), default=None)
 
 
 def ratio(slow: Sequence[float], quick: Sequence[float]) -> Spread:
-    """How many times quicker: the medians' ratio, and the quartiles of the ratios of each round."""
+    """How many times faster: the ratio of the medians, and the quartiles of the ratios of each round."""
     each = spread([s / q for s, q in zip(slow, quick, strict=True)])
     return Spread(statistics.median(slow) / statistics.median(quick), each.low, each.high)
 
 
+def rounded(spread: Spread, factor: float = 1.0) -> dict[str, float]:
+    """The spread times a factor, as JSON values."""
+    return {name: round(value * factor, DIGITS) for name, value in asdict(spread).items()}
+
+
 def _calls(entry: Entry, effort: Effort, clock: Clock) -> int:
-    """Calls that fill a sample. The first call may compile or allocate, so the second is timed."""
+    """Number of calls that fill a sample. The first call may compile or allocate, so the second is timed."""
     entry.prepare()
     entry.run()
     seconds = _timed(entry, 1, clock)

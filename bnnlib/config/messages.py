@@ -1,19 +1,26 @@
-"""Faults of parameters in words: the name, the value received, the values allowed, and a guess for a typo."""
+"""Errors of parameters in words: the name, the value received, the values allowed, and a guess for a typo."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 Schema = type[BaseModel]
+TAG = "name"  # of a tagged choice, such as `optimizer: {name: adam, rate: 0.01}`
 
 
 def lines(error: ValidationError, schema: Schema) -> list[str]:
-    """One line for each fault that pydantic found in the content for ``schema``."""
-    return [_fault(dict(detail), schema) for detail in error.errors()]
+    """One line for each error that pydantic found in the content for ``schema``."""
+    return [_line(dict(detail), schema) for detail in error.errors()]
+
+
+def count(found: Sequence[str]) -> str:
+    """How many errors there are, in words."""
+    return "1 error" if len(found) == 1 else f"{len(found)} errors"
 
 
 class _Field(NamedTuple):
@@ -24,18 +31,20 @@ class _Field(NamedTuple):
     optional: bool = False
 
 
-def _fault(detail: dict[str, Any], schema: Schema) -> str:
+def _line(detail: dict[str, Any], schema: Schema) -> str:
     """One line for one of pydantic's errors: the parameter, the value received, the values allowed, a guess."""
     name, holder, field = _find(detail["loc"], schema)
-    value, message = detail["input"], detail["msg"]
-    if detail["type"] == "extra_forbidden":
-        return f"{name}: unknown parameter{_guess(str(detail['loc'][-1]), list(holder.kind.model_fields))}"
-    if detail["type"] == "combination":
-        return f"{name}: {value!r} is not allowed here: {message}"
-    if detail["type"] == "topology":
-        return f"{name}{detail.get('ctx', {}).get('inside', '')}: {message}"
-    if detail["type"] == "missing":
+    value, kind = detail["input"], detail["type"]
+    if kind == "extra_forbidden":
+        return f"{name}: unknown parameter{_guess(str(detail['loc'][-1]), holder.kind)}{_removal(name, holder.kind)}"
+    if kind == "rule":  # one of our own, whose message is whole
+        return f"{name}{detail.get('ctx', {}).get('inside', '')}: {detail['msg']}"
+    if kind == "missing":
         return f"{name}: missing; allowed: {_allowed(field)}"
+    if kind == "union_tag_not_found" and isinstance(value, dict):
+        return f"{name}.{TAG}: missing; allowed: {', '.join(_members(field.kind))}"
+    if kind == "union_tag_invalid":
+        return f"{name}.{TAG}: {value[TAG]!r} is not allowed; allowed: {', '.join(_members(field.kind))}"
     allowed = _allowed(field) if detail["loc"] else "a mapping of sections"
     return f"{name}: {value!r} is not allowed; allowed: {allowed}{_hint(value, field)}"
 
@@ -50,6 +59,9 @@ def _find(place: tuple[str | int, ...], schema: Schema) -> tuple[str, _Field, _F
         inside = _inside(field, step)
         if inside is None:
             break
+        if _members(field.kind):  # pydantic puts the choice into the place: it is no name
+            field = inside
+            continue
         holder, field = field, inside
         steps.append(f"[{step}]" if isinstance(step, int) else f".{step}")
     return _joined(steps) or "the file", holder, field
@@ -61,6 +73,8 @@ def _joined(steps: Sequence[str]) -> str:
 
 def _inside(field: _Field, step: str | int) -> _Field | None:
     """What is allowed one step inside: a parameter of a section, known or not, or an item of a list or a mapping."""
+    if members := _members(field.kind):
+        return _Field(members[str(step)], []) if step in members else None
     if _is_section(field.kind):
         known = field.kind.model_fields.get(step)
         return _Field(None, []) if known is None else _plain(known.annotation, known.metadata)
@@ -69,6 +83,13 @@ def _inside(field: _Field, step: str | int) -> _Field | None:
     if get_origin(field.kind) is tuple:
         return _plain(get_args(field.kind)[0], [])
     return None
+
+
+def _members(kind: Any) -> dict[str, Any]:
+    """The sections that a tagged choice is between, by the value of their `TAG`; none for any other type."""
+    if get_origin(kind) not in (Union, UnionType):
+        return {}
+    return {_choice(section) or "": section for section in get_args(kind)}
 
 
 def _plain(annotation: Any, bounds: Sequence[Any]) -> _Field:
@@ -86,9 +107,23 @@ def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def _guess(word: str, known: list[str]) -> str:
+def _guess(word: str, section: Schema) -> str:
+    known = list(section.model_fields)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}"
+
+
+def _removal(name: str, section: Schema) -> str:
+    """How to take out a parameter that belongs to another choice: `-S NAME=VALUE` alone never removes one."""
+    choice = _choice(section)
+    return f" ({choice} does not have it; `-S '~{name}'` removes it)" if choice else ""
+
+
+def _choice(section: Schema) -> str | None:
+    """Which of a tagged choice a section is; None for any other section."""
+    tag = section.model_fields.get(TAG)
+    values = get_args(tag.annotation) if tag and get_origin(tag.annotation) is Literal else ()
+    return str(values[0]) if len(values) == 1 else None
 
 
 def _allowed(field: _Field) -> str:
@@ -101,6 +136,8 @@ def _kind(field: _Field) -> str:
     origin = get_origin(field.kind)
     if origin is Literal:
         return ", ".join(map(str, get_args(field.kind)))
+    if members := _members(field.kind):
+        return f"a section with {TAG} {', '.join(members)}"
     if _is_section(field.kind):
         return f"a section with {', '.join(field.kind.model_fields)}"
     if origin is dict:

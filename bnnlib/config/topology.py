@@ -41,7 +41,7 @@ def _rising(value: tuple[int, ...]) -> tuple[int, ...]:
     """Refuse thresholds that do not rise: two equal planes would say the same twice."""
     if list(value) != sorted(set(value)):
         raise PydanticCustomError(
-            "topology",
+            "rule",
             "{thresholds} do not rise; allowed: pixel values in rising order, each once",
             {"thresholds": str(list(value))},
         )
@@ -68,7 +68,7 @@ def _fitting(value: tuple[Block, ...]) -> tuple[Block, ...]:
 def _misfit(number: int, what: str, steps: list[str], left: int) -> PydanticCustomError:
     shown = ", then ".join(steps) or "the image"
     return PydanticCustomError(
-        "topology",
+        "rule",
         "block {number} of the list: {what} on a map of {left} x {left} ({steps}); allowed: 1 to {left}",
         {"number": number + 1, "what": what, "left": left, "steps": shown},
     )
@@ -111,31 +111,34 @@ class Layer(NamedTuple):
 
 
 class Topology(Section):
-    """``input``: pixel thresholds at 1 bit, rising; a bit plane for each, +1 where the pixel reaches it.
+    """The shape of a network, and its costs by arithmetic.
 
-    Wider networks take the image itself as one plane, and need none.
+    ``input``: pixel thresholds of a 1-bit network, rising; a bit plane for each, +1 where the pixel reaches it. Empty
+    for wider networks, which take the image itself as one plane.
     """
 
     input: InputThresholds
     blocks: Blocks
 
-    def layers(self, bits: int) -> list[Layer]:
-        """The convolutions of a network of this width, first to last, named as their tensors are."""
-        channels, side = len(self.input) if bits == 1 else 1, SIDE
+    def layers(self) -> list[Layer]:
+        """The convolutions, first to last, named as their tensors are."""
+        channels, side = len(self.input) or 1, SIDE
         layers = []
         for number, block in enumerate(self.blocks):
             layers.append(Layer(f"blocks.{number}", channels, block.channels, block.kernel, block.pool, side))
             channels, side = block.channels, layers[-1].out_side
         return [*layers, Layer(HEAD, channels, CLASSES, side, 1, side)]
 
-    def weights(self, bits: int) -> int:
+    @property
+    def weights(self) -> int:
         """Number of convolution weights."""
-        return sum(layer.weights for layer in self.layers(bits))
+        return sum(layer.weights for layer in self.layers())
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds for one image."""
+        return sum(layer.macs for layer in self.layers())
 
     def weight_bytes(self, bits: int) -> int:
         """Bytes that the weights take at their bit width, the last one filled up, without batch norm."""
-        return -(-self.weights(bits) * bits // 8)
-
-    def macs(self, bits: int) -> int:
-        """Multiply-adds for one image."""
-        return sum(layer.macs for layer in self.layers(bits))
+        return -(-self.weights * bits // 8)

@@ -1,1 +1,1 @@
-"""What every part builds on, with nothing of ours below it: errors, files, fingerprints, the state of a process."""
+"""What every part builds on, and nothing of ours below it: errors, files, fingerprints, the set-up of a process."""

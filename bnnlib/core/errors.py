@@ -1,5 +1,5 @@
-"""The one base class of faults that a user can mend."""
+"""The base class of the errors that a user can put right."""
 
 
 class BnnError(Exception):
-    """A fault in what the user supplied or in the surroundings; the message says what, where, and the way out."""
+    """Something is wrong with the input or the environment; the message says what, where, and the way out."""

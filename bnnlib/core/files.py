@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from bnnlib.core.errors import BnnError
 
-if TYPE_CHECKING:  # slow to import: a program that reads no table does without
+if TYPE_CHECKING:  # slow to import, and not every program reads tables
     import pandas as pd
+
+
+REPRO = "; `dvc repro` makes it"  # for what the pipeline writes
 
 
 class FileError(BnnError):
@@ -35,12 +38,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file, or a `FileError` that names it."""
+def read_bytes(path: Path, advice: str = "") -> bytes:
+    """The content of a file, or a `FileError` that names it and ends with the advice."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror}); `dvc repro` makes it") from error
+        raise FileError(f"{path}: cannot be read ({error.strerror}){advice}") from error
 
 
 def sha256(path: Path) -> str:
@@ -49,7 +52,7 @@ def sha256(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with the line ends it has."""
+    """Write text as UTF-8; line ends stay as they are."""
     write_bytes(path, text.encode("utf-8"))
 
 
@@ -69,7 +72,7 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON, or a `FileError` that names the file."""
     try:
-        return json.loads(read_bytes(path))
+        return json.loads(read_bytes(path, REPRO))
     except ValueError as error:
         raise FileError(f"{path}: not valid JSON ({error})") from error
 
@@ -87,6 +90,6 @@ def read_csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_csv(io.BytesIO(read_bytes(path)))
+        return pd.read_csv(io.BytesIO(read_bytes(path, REPRO)))
     except ValueError as error:
         raise FileError(f"{path}: not a table ({error})") from error

@@ -8,11 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-DIGITS = 16  # 64 bits: among a million values the chance of two alike is 3e-8
+DIGITS = 16  # 64 bits: among a million values, two are the same with probability 3e-8
 
 
 def of(value: Any) -> str:
-    """Digest of a value made of what JSON knows; the order of a mapping's keys has no say."""
+    """Digest of a value made of what JSON knows; the order of a mapping's keys does not matter."""
     text = json.dumps(value, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:DIGITS]
 
@@ -33,5 +33,5 @@ def _shape(node: Any) -> Any:
 
 
 def _is_docstring(node: Any) -> bool:
-    """Whether this is a statement that is nothing but a text."""
+    """Whether this is a statement that consists of a text only."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -18,7 +18,7 @@ KEEP_BLOCK, KEEP_TOTAL = 32 << 20, 512 << 20
 
 
 class DeviceError(BnnError):
-    """The device asked for is not there."""
+    """The requested device is not available."""
 
 
 def seed(value: int) -> None:
@@ -29,9 +29,9 @@ def seed(value: int) -> None:
 
 
 def configure(threads: int, device: str) -> None:
-    """Fix all but the seed that changes the last bits of a result.
+    """Fix everything except the seed that changes the last bits of a result.
 
-    The thread count is set in the program, for it can change the order of torch's sums: OMP_NUM_THREADS has no say.
+    The thread count can change the order of torch's sums, so the program sets it; OMP_NUM_THREADS does not matter.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("runtime.device: cuda, but torch sees no CUDA device; set it to cpu, or check the driver")

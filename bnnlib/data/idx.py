@@ -21,7 +21,7 @@ class IdxError(BnnError):
 
 
 def parse_idx(data: bytes, name: str, dimensions: int) -> NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes with so many dimensions; `IdxError` names the file and the faulty field."""
+    """Read an IDX file of unsigned bytes with N dimensions; `IdxError` names the file and the wrong field."""
     header = 4 + 4 * dimensions
     if len(data) < header:
         raise IdxError(
@@ -36,9 +36,7 @@ def parse_idx(data: bytes, name: str, dimensions: int) -> NDArray[np.uint8]:
     size = math.prod(shape)
     if len(data) - header != size:
         shown = " x ".join(map(str, shape))
-        raise IdxError(
-            f"{name}: sizes: {shown} promise {size} values, but {len(data) - header} bytes follow the header"
-        )
+        raise IdxError(f"{name}: sizes: {shown} means {size} values, but {len(data) - header} bytes follow the header")
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 DataName = Literal["mnist", "fashion_mnist", "kmnist"]
 CLASSES = 10
-# What the labels 0 to 9 stand for, as torchvision spells it; KMNIST's are kana.
+# What the labels 0 to 9 mean, in torchvision's spelling; KMNIST's are kana.
 CLASS_NAMES: dict[DataName, tuple[str, ...]] = {
     "mnist": tuple("0123456789"),
     "fashion_mnist": (

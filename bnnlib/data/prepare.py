@@ -1,4 +1,4 @@
-"""A data set made ready: raw files to the three splits, for the stage `preprocess` and for a sweep's workers."""
+"""From raw files to the three splits, for the stage `preprocess` and for the workers of a sweep."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def is_complete(folder: Path) -> bool:
 def cached(cache: Path, manifest: Mapping[str, str], data: Data, places: Iterable[Source]) -> Path:
     """The folder of a cache with these splits; where they are not there yet, raw files are fetched and prepared.
 
-    The folder's name tells all that its content depends on. One process at a time works on it, the others wait.
+    The name of the folder is a digest of all that its content depends on. One process works on it, others wait.
     """
     about = {"manifest": dict(manifest), "data": data.model_dump()}
     folder = cache / f"{data.name}-{fingerprint.of(about)}"

@@ -53,7 +53,7 @@ class Source:
 def read_manifest(path: Path) -> dict[str, str]:
     """A `sha256sum` list: file name -> SHA-256 in hexadecimal.
 
-    A name that ends in .gz stands for the file as it is published, packed: it is checked and kept so.
+    A name that ends in .gz means the file as it is published, compressed: it is checked and kept that way.
     """
     manifest = {}
     for number, line in enumerate(files.read_bytes(path).decode("ascii", "replace").splitlines(), start=1):
@@ -74,9 +74,9 @@ def fetch(manifest: Mapping[str, str], sources: Iterable[Source]) -> dict[str, b
         try:
             read = source.open()
             for name in [name for name in manifest if name not in found]:
-                content, fault = _checked(read, name, manifest[name])
+                content, reason = _checked(read, name, manifest[name])
                 if content is None:
-                    reasons.append(f"{source.name}: {name}: {fault}")
+                    reasons.append(f"{source.name}: {name}: {reason}")
                 else:
                     found[name] = content
         except (OSError, LookupError) as error:  # requests' errors are OSErrors
@@ -88,22 +88,22 @@ def fetch(manifest: Mapping[str, str], sources: Iterable[Source]) -> dict[str, b
 
 def verify(folder: Path, manifest: Mapping[str, str]) -> None:
     """Check a folder of raw files; `SourceError` names every file that is missing or differs."""
-    faults = []
+    errors = []
     for name, digest in manifest.items():
         path = folder / name
         if not path.is_file():
-            faults.append(f"{path}: missing")
+            errors.append(f"{path}: missing")
         elif (actual := files.sha256(path)) != digest:
-            faults.append(f"{path}: SHA-256 is {actual}, expected {digest}")
-    if faults:
-        listed = "\n".join(f"  {fault}" for fault in faults)
+            errors.append(f"{path}: SHA-256 is {actual}, expected {digest}")
+    if errors:
+        listed = "\n".join(f"  {error}" for error in errors)
         raise SourceError(
             f"the raw data differ from the manifest:\n{listed}\n`dvc repro --force download` restores them"
         )
 
 
 def read_raw(folder: Path, name: str, manifest: Mapping[str, str]) -> bytes:
-    """A file of a folder that `verify` has passed, unpacked where the manifest names it with .gz."""
+    """A file of a folder that `verify` has passed, decompressed where the manifest names it with .gz."""
     if name in manifest:
         return files.read_bytes(folder / name)
     if f"{name}.gz" in manifest:
@@ -120,7 +120,7 @@ def folder(path: Path) -> Source:
                 return (path / candidate).read_bytes()
             if (path / f"{candidate}.gz").is_file():
                 return _gunzip((path / f"{candidate}.gz").read_bytes())
-        raise FileNotFoundError(f"no {name}" if _packed(name) else f"no {name} nor {name}.gz")
+        raise FileNotFoundError(f"no {name}" if _compressed(name) else f"no {name} nor {name}.gz")
 
     def prepare() -> Callable[[str], bytes]:
         if not path.is_dir():
@@ -133,7 +133,7 @@ def folder(path: Path) -> Source:
 def all_sources(data: DataName, named: Path | None) -> Iterator[Source]:
     """All sources of a data set in the order they are tried: the folder that the user named, mirrors, packages.
 
-    What Debian's package has put on this machine comes before the mirrors, for it costs nothing.
+    Files of Debian's package come before the mirrors, because they are on this machine already.
     """
     if named is not None:
         yield folder(named)
@@ -161,7 +161,7 @@ def mirror(address: str) -> Source:
     """A web address that ends in a slash, with the files as .gz below it."""
 
     def read(name: str) -> bytes:
-        if _packed(name):
+        if _compressed(name):
             return _download(f"{address}{name}")
         content = _download(f"{address}{name}.gz")
         return _gunzip(content) if content.startswith(GZIP_MAGIC) else content
@@ -203,7 +203,7 @@ def _download(url: str) -> bytes:
     """The file as the server holds it. One that calls a .gz file a plain file sent compressed is not followed."""
     with requests.get(url, timeout=TIMEOUT_S, stream=True, headers={"Accept-Encoding": "identity"}) as response:
         response.raise_for_status()
-        response.raw.headers.pop("Content-Encoding", None)  # else what is read comes unpacked
+        response.raw.headers.pop("Content-Encoding", None)  # else requests decompresses what is read
         content = bytearray()
         for chunk in response.iter_content(1 << 16):
             content += chunk
@@ -212,8 +212,8 @@ def _download(url: str) -> bytes:
     return bytes(content)
 
 
-def _packed(name: str) -> bool:
-    """Whether a manifest's name stands for a file as it is published, packed."""
+def _compressed(name: str) -> bool:
+    """Whether a manifest's name means a file as it is published, compressed."""
     return name.endswith(".gz")
 
 
@@ -246,7 +246,7 @@ def _reason(error: BaseException) -> str:
 
 def _failure(missing: Sequence[str], reasons: Sequence[str], manifest: Mapping[str, str]) -> str:
     lines = [f"no source has {', '.join(missing)}", *(f"  {reason}" for reason in reasons)]
-    kinds = "as published, packed" if all(map(_packed, manifest)) else "raw or as .gz"
+    kinds = "as published, compressed" if all(map(_compressed, manifest)) else "raw or as .gz"
     lines.append(f"To supply the files by hand, put them ({kinds}) into a folder and name it:")
     lines.append("  BNN_DATA_DIR=/path/to/folder dvc repro download")
     lines.append("They must have these SHA-256 sums:")

@@ -43,7 +43,7 @@ def write(path: Path, split: Split) -> None:
 
 def read(path: Path) -> Split:
     """Read what `write` wrote; a damaged file gives a `FileError`."""
-    content = files.read_bytes(path)
+    content = files.read_bytes(path, files.REPRO)
     try:
         # Whole members first: zipfile then compares the checksums before NumPy reads a word of them.
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

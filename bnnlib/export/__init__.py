@@ -1,1 +1,1 @@
-"""Ways out of torch: the packed network, C, ONNX, and the proof that all compute the same."""
+"""From the trained network to the packed one, to C and to ONNX, and a check that all compute the same."""

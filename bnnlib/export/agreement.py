@@ -1,4 +1,4 @@
-"""Do the trained network, the reference engine and the fast engine compute the same? Image by image, bit by bit."""
+"""Check that the trained network, the reference engine and the fast engine compute the same bits for every image."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from bnnlib.scoring import evaluation
 
 @dataclass(frozen=True)
 class Outputs:
-    """What an engine computes: the head's dot products and the logits, float32; both (n, classes).
+    """What an engine computes: the head's dot products and the logits, both (n, classes).
 
-    ``dots`` are int32, or torch's float32 as they are: a fraction would be a difference.
+    ``dots`` of torch stay float32, so a value that is not a whole number counts as a difference.
     """
 
     dots: NDArray[np.int32] | NDArray[np.float32]
@@ -32,7 +32,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Difference:
-    """Images that two engines were given, and how many of their numbers differ: those of all classes, then classes."""
+    """Number of images that two engines got, and of the dot products, logits and predicted classes that differ."""
 
     images: int
     dots: int
@@ -41,8 +41,8 @@ class Difference:
 
 
 def of_torch(model: ConvNet, images: NDArray[np.uint8]) -> Outputs:
-    """What the trained 1-bit network computes; its dot products are those that enter the head's batch norm."""
-    weight = quantizers.signs(model.head.weight)  # latent or not
+    """What the trained 1-bit network computes; its dot products are the inputs of the head's batch norm."""
+    weight = quantizers.signs(model.head.weight)  # of latent and of binary weights
     found = []
 
     def keep(head: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
@@ -54,15 +54,15 @@ def of_torch(model: ConvNet, images: NDArray[np.uint8]) -> Outputs:
 
 
 def of_reference(model: PackedModel, images: NDArray[np.uint8], threads: int = 1) -> Outputs:
-    """What the reference computes, each thread an equal share; its logits are the affine of its dot products."""
+    """What the reference computes, with an equal share of the images on each thread."""
     shares = np.array_split(images, threads)
-    with ThreadPoolExecutor(threads) as pool:  # NumPy computes without the interpreter's lock
+    with ThreadPoolExecutor(threads) as pool:  # NumPy releases the interpreter's lock
         dots = np.concatenate(list(pool.map(lambda share: reference.dots(model, share), shares)))
     return Outputs(dots, reference.affine(model.head, dots))
 
 
 def of_engine(engine: Engine, images: NDArray[np.uint8]) -> Outputs:
-    """What an engine computes, its dot products and its logits each asked for."""
+    """What an engine computes. It is called for the logits too, instead of deriving them from its dot products."""
     return Outputs(engine.dots(images), engine.logits(images))
 
 
@@ -71,7 +71,7 @@ def compare_engines(
 ) -> dict[str, Difference]:
     """Compare the trained network, the reference and the fast engine on images, uint8 (n, side, side).
 
-    ``threads`` are those of the reference.
+    ``threads``: used by the reference.
     """
     outputs = {
         "torch": of_torch(trained, images),
@@ -82,13 +82,13 @@ def compare_engines(
 
 
 def compare(outputs: Mapping[str, Outputs]) -> dict[str, Difference]:
-    """Compare each pair of engines: "a and b" -> what differs."""
+    """Compare each pair of engines: "a and b" -> their difference."""
     pairs = itertools.combinations(outputs, 2)
     return {f"{first} and {second}": difference(outputs[first], outputs[second]) for first, second in pairs}
 
 
 def difference(first: Outputs, second: Outputs) -> Difference:
-    """Count what differs. Logits are compared as bits, so that -0.0 is not 0.0; a prediction is the first largest."""
+    """Count what differs. Logits are compared as bits: -0.0 is not 0.0. A prediction is the first largest logit."""
     return Difference(
         images=len(first.logits),
         dots=int(np.count_nonzero(first.dots != second.dots)),
@@ -98,5 +98,5 @@ def difference(first: Outputs, second: Outputs) -> Difference:
 
 
 def metrics(found: Mapping[str, Mapping[str, Difference]]) -> dict[str, int]:
-    """Split -> logits that differ, over all pairs: what the logbook is told."""
+    """Metrics for MLflow: for each split the number of logits that differ, over all pairs."""
     return {f"{split}_logits": sum(pair.logits for pair in pairs.values()) for split, pairs in found.items()}

@@ -1,9 +1,9 @@
-"""The 1-bit network as C99: one header, one source, no libraries, no dynamic memory; for microcontrollers.
+"""The 1-bit network as C99 for microcontrollers: one header, one source, no libraries, no dynamic memory.
 
-Every feature map is one stream of bits, pixel after pixel and the channels of a pixel together, in 32-bit words, lowest
-bit first; the input's channels are its planes. The window of a convolution is copied into consecutive words once, then
-compared with the kernel of every output channel: dot = length - 2 * popcount(window xor kernel). With pooling, the
-comparisons of all windows that are pooled into one pixel meet in its bits: no map is stored before pooling.
+Every feature map is one stream of bits in 32-bit words, lowest bit first: pixel after pixel, the channels of a pixel
+together. The channels of the input are its planes. The window of a convolution is copied into consecutive words once,
+then compared with the kernel of every output channel: dot = length - 2 * popcount(window xor kernel). With pooling, the
+comparisons of all windows of an output pixel are combined in its bits, so no map is stored before pooling.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ static void convolve(const uint32_t *in, const bnn_layer *layer, const int32_t *
 
 
 def generate(model: PackedModel) -> dict[str, str]:
-    """The network as C99: file name -> text, for ``bnn_model.h`` and ``bnn_model.c``."""
+    """The network as C99: the texts of ``bnn_model.h`` and ``bnn_model.c``, by file name."""
     maps = _map_words(model)
     kernels = _kernels(model)
     window_words = max(words.shape[1] for words in kernels)
@@ -234,7 +234,7 @@ def generate(model: PackedModel) -> dict[str, str]:
 
 
 def kernel_words(weights: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Kernels laid out as windows: bool (out, in, kernel, kernel) -> uint32 (out, words), padded with zero bits."""
+    """Kernels laid out like windows: bool (out, in, kernel, kernel) -> uint32 (out, words), padded with zero bits."""
     bits = weights.transpose(0, 2, 3, 1).reshape(len(weights), -1)  # (out, kernel * kernel * in)
     padded = np.pad(bits, ((0, 0), (0, -bits.shape[1] % WORD_BITS)))
     return np.packbits(padded, axis=1, bitorder="little").view("<u4").astype(np.uint32)
@@ -246,7 +246,7 @@ def _kernels(model: PackedModel) -> list[NDArray[np.uint32]]:
 
 
 def _map_words(model: PackedModel) -> list[int]:
-    """Words that the input and each block's output take."""
+    """Words of the input and of each block's output."""
     channels = [len(model.input_thresholds), *(len(block.weights) for block in model.blocks)]
     return [-(-side * side * depth // WORD_BITS) for side, depth in zip(model.sides(), channels, strict=True)]
 
@@ -285,12 +285,12 @@ def _array(name: str, kind: str, values: list[str]) -> str:
 
 
 def _floats(values: NDArray[np.float32]) -> list[str]:
-    """Hexadecimal constants: exact, whatever the compiler's reading of decimals."""
+    """Hexadecimal constants, which every compiler reads exactly."""
     return [float(value).hex() + "f" for value in values]
 
 
 def _table_bytes(model: PackedModel) -> int:
-    """Bytes of input thresholds, weights, thresholds, flips, scales and offsets as the source holds them."""
+    """Bytes of all constant tables of the source."""
     weights = sum(words.nbytes for words in _kernels(model))
     channels = sum(len(block.weights) for block in model.blocks)
     return 2 * len(model.input_thresholds) + weights + 5 * channels + model.head.scale.nbytes + model.head.offset.nbytes

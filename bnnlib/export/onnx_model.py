@@ -1,95 +1,67 @@
-"""The 1-bit network as an ONNX model: bits as -1 and +1 in float32, so that every convolution is an exact integer."""
+"""The 1-bit network as an ONNX model: bits become -1 and +1 in float32, so every convolution is exact."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnlib.core.errors import BnnError
+from bnnlib.export.onnx_graph import FLOAT, Graph
 from bnnlib.packed.model import Block, PackedModel
-
-if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
-
-# Old enough for runtimes of 2022 and later, and all that the graph needs.
-OPSET = 17
-IR_VERSION = 8
-
-
-class OnnxExportError(BnnError):
-    """The package onnx is missing."""
 
 
 def build(model: PackedModel) -> bytes:
     """ONNX bytes, the same each time: input ``images`` uint8 (n, side, side), output ``logits`` float32 (n, classes).
 
-    Sums of up to 2**22 values -1 and +1 are exact in float32, so that a runtime may convolve as it likes; the largest
-    of a pooling window is exact too. The logits' product and sum are nodes of their own behind a Reshape: a runtime
-    that finds them right behind the convolution folds them into its weights, and rounds differently.
-    `OnnxExportError` where the package onnx is missing.
+    Sums of up to 2**22 values -1 and +1 are exact in float32, so a runtime may add them in any order; the largest of a
+    pooling window is exact too. The product and the sum of the logits are separate nodes behind a Reshape: directly
+    behind the convolution, a runtime would fold them into its weights and round differently.
+    `MissingExtraError` if the package onnx is missing.
     """
-    proto: bytes = _graph(model).SerializeToString(deterministic=True)
-    return proto
+    graph = Graph()
+    planes = _add_input(graph, model)
+    last = _add_blocks(graph, model, planes)
+    _add_head(graph, model, last)
+    return graph.to_bytes("bnn", model.side, len(model.head.weights))
 
 
-def _graph(model: PackedModel) -> ModelProto:
-    try:
-        from onnx import TensorProto, helper, numpy_helper
-    except ImportError as error:
-        raise OnnxExportError(f"an ONNX model needs the package onnx ({error}): pip install 'bnnlib[peers]'") from error
+def _add_input(graph: Graph, model: PackedModel) -> str:
+    """Binarize the images into planes of -1 and +1, (n, planes, side, side)."""
+    pixels = graph.add("Unsqueeze", "images", graph.constant("channel_axis", np.array([1])))  # (n, 1, side, side)
+    pixels = graph.add("Cast", pixels, to=FLOAT)
+    thresholds = graph.constant("input_thresholds", _per_channel(np.array(model.input_thresholds, np.int32)))
+    reached = graph.add("GreaterOrEqual", pixels, thresholds)  # (n, planes, side, side)
+    plus, minus = graph.constant("plus", np.array(1, np.float32)), graph.constant("minus", np.array(-1, np.float32))
+    return graph.add("Where", reached, plus, minus)
 
-    constants: dict[str, NDArray[np.float32] | NDArray[np.int64]] = {}
-    nodes: list[NodeProto] = []
 
-    def add(operation: str, *inputs: str, **attributes: Any) -> str:
-        """Append a node, which gives one value; return the name of that."""
-        name = f"{operation.lower()}_{len(nodes)}"
-        nodes.append(helper.make_node(operation, list(inputs), [name], name=name, **attributes))
-        return name
-
-    def constant(name: str, value: NDArray[np.float32] | NDArray[np.int64]) -> str:
-        constants[name] = value
-        return name
-
-    pixels = add("Cast", add("Unsqueeze", "images", constant("channel_axis", np.array([1]))), to=TensorProto.FLOAT)
-    thresholds = constant("input_thresholds", _per_channel(np.array(model.input_thresholds, np.int32)))
-    lit = add("GreaterOrEqual", pixels, thresholds)  # (n, 1, side, side) and (planes, 1, 1): (n, planes, side, side)
-    plus, minus = constant("plus", np.array(1, np.float32)), constant("minus", np.array(-1, np.float32))
-    x = add("Where", lit, plus, minus)
+def _add_blocks(graph: Graph, model: PackedModel, x: str) -> str:
+    """Convolve, pool and compare, block after block: (n, planes, side, side) -> (n, channels, left, left)."""
     for i, block in enumerate(model.blocks):
-        x = add("Conv", x, constant(f"block_{i}.weights", _signs(block.weights)))  # (n, channels, side', side')
-        if block.pool > 1:
-            window = [block.pool, block.pool]
-            x = add("MaxPool", x, kernel_shape=window, strides=window)  # leaves out what does not fill a window
-        reached = add("GreaterOrEqual", x, constant(f"block_{i}.thresholds", _per_channel(block.thresholds)))
-        on = _on(block)
-        x = add("Where", reached, constant(f"block_{i}.on", on), constant(f"block_{i}.off", -on))
-    dots = add("Conv", x, constant("head.weights", _signs(model.head.weights)))  # (n, classes, 1, 1)
-    classes = len(model.head.weights)
-    flat = add("Reshape", dots, constant("flat_shape", np.array([-1, classes])))
-    scaled = add("Mul", flat, constant("head.scale", model.head.scale))
-    nodes.append(
-        helper.make_node("Add", [scaled, constant("head.offset", model.head.offset)], ["logits"], name="logits")
-    )
-    graph = helper.make_graph(
-        nodes,
-        "bnn",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", model.side, model.side])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", classes])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-    )
-    opset = helper.make_opsetid("", OPSET)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="bnnlib")
+        x = graph.add("Conv", x, graph.constant(f"block_{i}.weights", _signs(block.weights)))
+        x = graph.max_pool(x, block.pool)
+        thresholds = graph.constant(f"block_{i}.thresholds", _per_channel(block.thresholds))
+        reached, on = graph.add("GreaterOrEqual", x, thresholds), _on(block)
+        x = graph.add("Where", reached, graph.constant(f"block_{i}.on", on), graph.constant(f"block_{i}.off", -on))
+    return x
+
+
+def _add_head(graph: Graph, model: PackedModel, x: str) -> None:
+    """The head's dot products, scaled and shifted: the output ``logits``."""
+    head = model.head
+    dots = graph.add("Conv", x, graph.constant("head.weights", _signs(head.weights)))  # (n, classes, 1, 1)
+    flat = graph.add("Reshape", dots, graph.constant("flat_shape", np.array([-1, len(head.weights)])))
+    scaled = graph.add("Mul", flat, graph.constant("head.scale", head.scale))
+    graph.add("Add", scaled, graph.constant("head.offset", head.offset), name="logits")
 
 
 def _signs(bits: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """1 becomes +1, 0 becomes -1."""
     return np.where(bits, 1, -1).astype(np.float32)
 
 
 def _per_channel(values: NDArray[np.int32]) -> NDArray[np.float32]:
-    return values.astype(np.float32).reshape(-1, 1, 1)  # (channels, 1, 1), to broadcast over (n, channels, h, w)
+    """(channels,) -> (channels, 1, 1), to broadcast over (n, channels, h, w)."""
+    return values.astype(np.float32).reshape(-1, 1, 1)
 
 
 def _on(block: Block) -> NDArray[np.float32]:

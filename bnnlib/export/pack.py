@@ -1,4 +1,4 @@
-"""From the trained 1-bit network to the packed one: batch norm and sign become one whole-number threshold a channel."""
+"""Pack a trained 1-bit network: batch norm and sign of each channel become one whole-number threshold."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from numpy.typing import NDArray
 
 from bnnlib.core.errors import BnnError
 from bnnlib.data import mnist
-from bnnlib.nn import convnet, layers, quantizers
-from bnnlib.nn.convnet import Published
+from bnnlib.nn import layers, quantizers
 from bnnlib.nn.layers import NormedConvolution
+from bnnlib.nn.published import Published, restore
 from bnnlib.packed import model as packed
 from bnnlib.packed.model import Block, Head, PackedModel
 
 
-class ExportError(BnnError):
-    """A network that has no packed form."""
+class PackError(BnnError):
+    """The network has no packed form."""
 
 
 def pack(published: Published) -> PackedModel:
-    """The packed form of a published 1-bit network; `ExportError` for a wider one."""
+    """The packed form of a published 1-bit network; `PackError` if it is wider."""
     if published.bits != 1:
-        raise ExportError(
+        raise PackError(
             f"bits: {published.bits}, expected 1: only a 1-bit network can be packed; train one with model.bits: 1"
         )
-    model = convnet.restore(published)
+    model = restore(published)
     *blocks, head = model.layers()
     return pack_layers(blocks, head, mnist.SIDE, published.topology.input)
 
@@ -36,9 +36,9 @@ def pack(published: Published) -> PackedModel:
 def pack_layers(
     blocks: Sequence[NormedConvolution], head: NormedConvolution, side: int, input_thresholds: tuple[int, ...]
 ) -> PackedModel:
-    """Pack 1-bit layers for images of side x side, of which each input threshold makes a plane.
+    """Pack 1-bit layers for images of side x side; each input threshold makes a plane.
 
-    `ExportError` for a batch norm that is not finite, `ModelError` for layers that do not fit one another.
+    `PackError` if a batch norm is not finite, `ModelError` if the layers do not fit each other.
     """
     names = packed.names(len(blocks))
     packed_blocks = tuple(_block(name, layer) for name, layer in zip(names, blocks, strict=False))
@@ -53,7 +53,7 @@ def _block(name: str, layer: NormedConvolution) -> Block:
     scale, offset = _affine(name, layer)
     flipped = (scale < 0).numpy()
     fan_in = weights[0].size
-    dots = np.arange(-fan_in, fan_in + 1, 2, dtype=np.int32)  # all that K products of -1 and +1 can add up to
+    dots = np.arange(-fan_in, fan_in + 1, 2, dtype=np.int32)  # every possible sum of K products of -1 and +1
     thresholds = np.empty(len(weights), np.int32)
     for channel in range(len(weights)):
         values = torch.from_numpy(dots).float() * scale[channel] + offset[channel]  # as NormedConvolution computes it
@@ -63,28 +63,28 @@ def _block(name: str, layer: NormedConvolution) -> Block:
 
 
 def switch_point(name: str, dots: NDArray[np.int32], bits: NDArray[np.bool_]) -> int:
-    """The first of the rising ``dots`` whose bit is set, the last one + 1 where none is.
+    """The first of the ascending ``dots`` whose bit is set, or the last + 1 if none is.
 
-    From there on all must be set, else `ExportError` names the channel.
+    All bits after it must be set too, else `PackError` names the channel.
     """
     first = int(bits.argmax()) if bits.any() else len(bits)
     if not bits[first:].all():
-        raise ExportError(f"{name}: its sign switches more than once, so that no threshold can stand for it")
+        raise PackError(f"{name}: its sign switches more than once, so no threshold can replace it")
     return int(dots[first]) if first < len(dots) else int(dots[-1]) + 1
 
 
 def _weights(layer: NormedConvolution) -> NDArray[np.bool_]:
-    """Weights as bits: true for +1. Latent weights count by their sign."""
+    """Weights as bits, true is +1; of latent weights the sign."""
     return quantizers.sign_codes(layer.weight).bool().numpy()
 
 
 def _affine(name: str, layer: NormedConvolution) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale and offset of a layer's batch norm, float32 (channels,), both finite."""
+    """Scale and offset of a layer's batch norm, float32 (channels,); `PackError` if one is not finite."""
     scale, offset = layers.affine(layer.norm)
     for part, tensor in {"scale": scale, "offset": offset}.items():
         bad = torch.flatten((~torch.isfinite(tensor)).nonzero()).tolist()
         if bad:
-            raise ExportError(
+            raise PackError(
                 f"{name}.norm: the {part} of channel {bad[0]} is {tensor[bad[0]].item()}, expected a number"
             )
     return scale, offset

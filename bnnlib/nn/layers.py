@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bnnlib.config.params import Quantization
 from bnnlib.config.topology import HEAD, Layer
-from bnnlib.nn import quantizers
+from bnnlib.nn.widths import Quantizer
 
 NORM_STATE = ("weight", "bias", "running_mean", "running_var")
 
@@ -19,26 +18,24 @@ class NormedConvolution(nn.Module):
     ``latent``: see `convnet.ConvNet`. The head has no activation, all other layers are followed by `activate`.
     """
 
-    def __init__(self, sizes: Layer, quantization: Quantization, *, latent: bool) -> None:
+    def __init__(self, sizes: Layer, quantizer: Quantizer, *, latent: bool) -> None:
         super().__init__()
-        self.quantization = quantization
+        self.quantizer = quantizer
         self.latent = latent
         self.pool = sizes.pool
         weight = torch.empty(sizes.out_channels, sizes.in_channels, sizes.kernel, sizes.kernel)
         self.weight = nn.Parameter(weight.uniform_(-0.5, 0.5) if latent else weight)
         self.norm = nn.BatchNorm2d(sizes.out_channels)
-        self.weight_step = self.activation_step = None  # LSQ's, scalars
-        if quantization.learned_step:
-            self.weight_step = nn.Parameter(quantizers.lsq_weight_step(self.weight, quantization.bits))
-            if sizes.name != HEAD:
-                self.activation_step = nn.Parameter(quantizers.lsq_activation_step(quantization.bits))
+        steps = quantizer.steps(self.weight, activated=sizes.name != HEAD) if latent else {}
+        self.steps = nn.ParameterDict(steps)
 
     def forward(self, x: Tensor, progress: float = 1.0) -> Tensor:
         """Convolve, pool and normalise. ``progress``: share of the training that is done."""
-        real = self.training and progress < self.quantization.real_share
+        real = self.training and self.quantizer.is_real(progress)
         pooled = self.pooled_dots(x, self.weight if real else self.quantized_weight())
-        if self.quantization.channel_scale:  # never negative, so that the largest dot product stays the largest
-            pooled = pooled * quantizers.channel_scale(self.weight)[:, None, None]
+        factor = self.quantizer.channel_factor(self.weight)
+        if factor is not None:  # never negative, so that the largest dot product stays the largest
+            pooled = pooled * factor[:, None, None]
         if self.training:
             normed: Tensor = self.norm(pooled)
             return normed
@@ -49,71 +46,49 @@ class NormedConvolution(nn.Module):
         """The convolution's dot products, of each pooling window the largest: (n, in, h, w) -> (n, out, h', w').
 
         Before batch norm, so that a 1-bit network compares whole numbers. Channels are innermost in memory: on a CPU
-        a training step then takes two thirds of the time (docs/training.md).
+        a training step then takes two thirds of the time (docs/training-step.md).
         """
         dots = functional.conv2d(x, weight.contiguous(memory_format=torch.channels_last))
         return functional.max_pool2d(dots, self.pool) if self.pool > 1 else dots
 
     def quantized_weight(self) -> Tensor:
         """The weights that the forward pass uses, differentiable in the latent ones: (out, in, k, k)."""
-        if not self.latent:
-            return self.weight
-        if self.weight_step is not None:
-            return quantizers.lsq_weight(self.weight, self.weight_step, self.quantization.bits)
-        return quantizers.quantize_weight(self.weight, self.quantization.bits)
+        return self.quantizer.weight(self.weight, self.steps) if self.latent else self.weight
 
-    def activate(self, x: Tensor, progress: float) -> Tensor:
+    def activate(self, x: Tensor, progress: float = 1.0) -> Tensor:
         """Nonlinearity and quantizer. ``progress``: share of the training that is done."""
-        bits = self.quantization.bits
-        if self.activation_step is not None:
-            return quantizers.lsq_activation(x, self.activation_step, bits)
-        return quantizers.quantize_activation(x, bits, self.quantization.surrogate, progress)
+        return self.quantizer.activation(x, self.steps, progress)
 
     @torch.no_grad()
     def stored_weight(self) -> Tensor:
-        """The weight as it is published: uint8 codes for 1 to 8 bits, float16 or float32 above."""
-        bits = self.quantization.bits
-        if bits == 1:
-            return quantizers.sign_codes(self.weight)
-        if bits < quantizers.HALF_BITS:
-            if self.weight_step is not None:
-                return quantizers.lsq_codes(self.weight, self.weight_step, bits)
-            return quantizers.dorefa_codes(self.weight, bits)
-        return self.weight.half() if bits == quantizers.HALF_BITS else self.weight.clone()
+        """The weight as it is published."""
+        return self.quantizer.stored(self.weight, self.steps)
 
     @torch.no_grad()
-    def folded_norm(self, input_scale: Tensor) -> dict[str, Tensor]:
-        """State of a batch norm that does the same without scales and steps, on inputs divided by ``input_scale``.
+    def folded_norm(self, input_scale: Tensor | None) -> dict[str, Tensor]:
+        """State of a batch norm that does the same without scales, on inputs divided by ``input_scale``.
 
         The convolution then sees values on the grids that are published: weights in [-1, 1], activations as they are
         without a learned step. Its result y is smaller by a factor s, so the norm needs mean / s and, for
         (y - mean) / sqrt(var + eps) to stay, (var + eps) / s**2 - eps.
         """
-        scale = self._weight_scale() * input_scale
         norm, eps = self.norm, self.norm.eps
         mean, var = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
         state = {"weight": norm.weight, "bias": norm.bias, "running_mean": mean, "running_var": var}
-        if self.quantization.channel_scale or self.quantization.learned_step:
+        if self.quantizer.scaled:
+            scale = self.quantizer.weight_scale(self.weight, self.steps)
+            scale = scale if input_scale is None else scale * input_scale
             state["running_mean"] = mean / scale
             state["running_var"] = ((var + eps) / scale**2 - eps).clamp(min=0)
-        if self.activation_step is not None:
-            state["weight"], state["bias"] = norm.weight / self.output_scale(), norm.bias / self.output_scale()
+        output_scale = self.output_scale()
+        if output_scale is not None:
+            state["weight"], state["bias"] = norm.weight / output_scale, norm.bias / output_scale
         return state
 
     @torch.no_grad()
-    def output_scale(self) -> Tensor:
-        """What the activations are multiples of, over what they are without a learned step: a scalar."""
-        if self.activation_step is not None:
-            return self.activation_step * quantizers.levels(self.quantization.bits)
-        return torch.ones((), device=self.weight.device)
-
-    def _weight_scale(self) -> Tensor:
-        """The weights over their published values, a scalar or (out,)."""
-        if self.weight_step is not None:
-            return self.weight_step * quantizers.levels(self.quantization.bits) / 2
-        if self.quantization.channel_scale:
-            return quantizers.channel_scale(self.weight).clamp(min=torch.finfo(torch.float32).tiny)
-        return torch.ones((), device=self.weight.device)
+    def output_scale(self) -> Tensor | None:
+        """What the activations are multiples of, over what they are when published; None where that is the same."""
+        return self.quantizer.activation_scale(self.steps)
 
 
 def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,9 @@
-"""Quantizers: a few bits on the way forward, a surrogate gradient on the way back.
+"""Quantizers: a few bits in the forward pass, a surrogate gradient in the backward pass.
 
 Notation: ``x`` is the input, ``y`` the output, ``g`` the gradient that arrives at ``y``. Every function takes
 and returns float32 tensors of one shape; the values of ``y`` lie on the grid that the docstring names. *Export* is
-what the quantizer leaves in the published network and, at 1 bit, in the packed file; a surrogate gradient leaves
-nothing there.
+what the published network and, at 1 bit, the packed file keep of the quantizer; of a surrogate gradient they keep
+nothing.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ SWISH_END = 80.0
 
 
 def signs(x: Tensor) -> Tensor:
-    """Forward only: y = +1 where x >= 0, else -1. sign(0) = +1, for one bit holds no third value."""
-    return torch.ge(x, 0, out=torch.empty_like(x)).mul_(2).sub_(1)  # by way of a bool tensor it takes ten times as long
+    """Forward only: y = +1 where x >= 0, else -1. sign(0) = +1, because one bit has no third value."""
+    return torch.ge(x, 0, out=torch.empty_like(x)).mul_(2).sub_(1)  # through a bool tensor it takes ten times as long
 
 
 def ste_gradient(g: Tensor, x: Tensor, _progress: float) -> Tensor:
     """Straight-through estimator, clipped (BinaryNet, arXiv:1602.02830): the slope of clip(x, -1, 1).
 
-    dx = g where abs(x) <= 1, else 0. Export: no trace.
+    dx = g where abs(x) <= 1, else 0. Export: nothing.
     """
     return torch.ops.aten.hardtanh_backward(g, x, -ABOVE_ONE, ABOVE_ONE)  # 0 at and beyond its bounds
 
@@ -38,15 +38,15 @@ def ste_gradient(g: Tensor, x: Tensor, _progress: float) -> Tensor:
 def approx_gradient(g: Tensor, x: Tensor, _progress: float) -> Tensor:
     """ApproxSign (Bi-Real Net, arXiv:1808.00278): the slope of a parabola on each side of 0.
 
-    dx = g * (2 - 2 abs(x)) where abs(x) <= 1, else 0. Export: no trace.
+    dx = g * (2 - 2 abs(x)) where abs(x) <= 1, else 0. Export: nothing.
     """
     return x.abs().mul_(-2).add_(2).clamp_(min=0).mul_(g)
 
 
 def swish_gradient(g: Tensor, x: Tensor, _progress: float) -> Tensor:
-    """SwishSign (BNN+, arXiv:1812.11800), beta = 5: slope 5 at 0, below 0 from abs(x) = 0.48 on.
+    """SwishSign (BNN+, arXiv:1812.11800), beta = 5: slope 5 at 0, below 0 where abs(x) > 0.48.
 
-    dx = g * beta * (2 - beta x tanh(beta x / 2)) / (1 + cosh(beta x)). Export: no trace.
+    dx = g * beta * (2 - beta x tanh(beta x / 2)) / (1 + cosh(beta x)). Export: nothing.
     """
     b = (x * SWISH_BETA).clamp_(-SWISH_END, SWISH_END)  # the slope is 0 in float32 long before cosh overflows
     return (2 - b * torch.tanh(b / 2)).mul_(SWISH_BETA).div_(1 + torch.cosh(b)).mul_(g)
@@ -56,14 +56,14 @@ def annealed_gradient(g: Tensor, x: Tensor, progress: float) -> Tensor:
     """Temperature-scheduled tanh (the error decay estimator of IR-Net, arXiv:1909.10788).
 
     dx = g * k t (1 - tanh(t x)**2), t = 0.1 * 100**progress, k = max(1 / t, 1): wide at the start of the training, with
-    a slope of 1 at 0, ever closer to sign's own slope towards its end (t = 10). Export: no trace.
+    a slope of 1 at 0, ever closer to sign's own slope towards its end (t = 10). Export: nothing.
     """
     t = 0.1 * 100**progress
     k = max(1 / t, 1.0)
     return torch.tanh(x * t).square_().neg_().add_(1).mul_(k * t).mul_(g)
 
 
-# What stands in for sign's slope, which is 0 almost everywhere: (g, x, share of the training that is done) -> dx.
+# What replaces the slope of sign, which is 0 almost everywhere: (g, x, share of the training that is done) -> dx.
 SURROGATES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "ste": ste_gradient,
     "approx": approx_gradient,
@@ -108,8 +108,8 @@ class _StraightThrough(torch.autograd.Function):
 def half(x: Tensor) -> Tensor:
     """Round to the nearest IEEE half value (binary16, round half to even), kept in a float32 tensor.
 
-    Forward: y = float32(float16(x)), infinite from abs(x) = 65520 on. Backward: dx = g. Export: a weight's half
-    values; of an activation nothing, for prediction rounds it the same way.
+    Forward: y = float32(float16(x)), infinite where abs(x) >= 65520. Backward: dx = g. Export: a weight's half
+    values; of an activation nothing, because prediction rounds it the same way.
     """
     return _StraightThrough.apply(x, x.detach().half().to(x.dtype))
 
@@ -160,7 +160,7 @@ def dorefa_activation(x: Tensor, bits: int) -> Tensor:
     """Uniform quantizer of activations (DoReFa, arXiv:1606.06160, section 2.5), 2 <= bits <= 8, grid [0, 1].
 
     Forward: y = round((2**k - 1) * clip(x, 0, 1)) / (2**k - 1). Backward: dx = g where 0 <= x <= 1, else 0. Export:
-    nothing is stored, prediction rounds alike.
+    nothing is stored, prediction rounds the same way.
     """
     inside = (x >= 0) & (x <= 1)  # clamp's own slope at 0 and 1 differs between releases of torch
     return _StraightThrough.apply(torch.where(inside, x, 0.0), uniform(x.detach(), bits))
@@ -232,25 +232,3 @@ def channel_scale(w: Tensor) -> Tensor:
     At export it folds into the batch norm behind the convolution.
     """
     return w.abs().mean(dim=(1, 2, 3))
-
-
-def quantize_weight(w: Tensor, bits: int) -> Tensor:
-    """The weights that the forward pass uses, of a given width (1 to 8, 16 or 32 bits), differentiable in ``w``."""
-    if bits == 1:
-        return sign(w, "ste")  # latent weights are clipped to where its slope is 1
-    if bits == HALF_BITS:
-        return half(w)
-    return w if bits == FLOAT_BITS else dorefa_weight(w, bits)
-
-
-def quantize_activation(x: Tensor, bits: int, surrogate: str = "ste", progress: float = 0.0) -> Tensor:
-    """Nonlinearity and quantizer of a hidden layer: sign (1 bit), DoReFa (2 to 8), ReLU in half (16) or float (32).
-
-    ``surrogate`` and ``progress`` are those of `sign`.
-    """
-    if bits == 1:
-        return sign(x, surrogate, progress)
-    if bits < HALF_BITS:
-        return dorefa_activation(x, bits)
-    x = torch.relu(x)
-    return half(x) if bits == HALF_BITS else x

@@ -10,16 +10,15 @@ import safetensors.torch
 import torch
 from pydantic import ValidationError
 
-from bnnlib.config import params
+from bnnlib.config.spec import BITS
 from bnnlib.config.topology import Topology
 from bnnlib.core import files
 from bnnlib.core.files import FileError
-from bnnlib.nn import convnet
-from bnnlib.nn.convnet import Published
+from bnnlib.nn.published import Published, layout
 
-# One key, for safetensors writes several in random order and the bytes must repeat.
+# One key, because safetensors writes several in random order and the bytes must repeat.
 KEY = "bnnlib"
-VERSION = 2  # 1: no topology, always that of grassking100/bnn
+VERSION = 2  # version 1 had no topology: always the baseline
 
 
 def write(path: Path, published: Published) -> None:
@@ -34,8 +33,8 @@ def write(path: Path, published: Published) -> None:
 
 
 def read(path: Path) -> Published:
-    """Read what `write` wrote; anything else gives a `FileError` that names the fault."""
-    content = files.read_bytes(path)
+    """Read what `write` wrote; anything else gives a `FileError` that says what is wrong."""
+    content = files.read_bytes(path, files.REPRO)
     try:
         tensors = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
@@ -55,15 +54,15 @@ def read(path: Path) -> Published:
 def _check(path: Path, published: Published) -> None:
     """Compare bit width, names, types, shapes and codes with those of a network of that topology and width."""
     bits, epoch = published.bits, published.epoch
-    if bits not in params.BITS or not isinstance(epoch, int):
-        raise FileError(f"{path}: bits {bits!r} and epoch {epoch!r}, expected one of {params.BITS} and a whole number")
+    if bits not in BITS or not isinstance(epoch, int):
+        raise FileError(f"{path}: bits {bits!r} and epoch {epoch!r}, expected one of {BITS} and a whole number")
     if bits == 1 and not published.topology.input:
         raise FileError(f"{path}: topology: input: [], expected a list of pixel thresholds at 1 bit")
-    expected = convnet.layout(published.topology, bits)
+    expected = layout(published.topology, bits)
     found = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in published.tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
             raise FileError(f"{path}: tensor {name} is {found.get(name)}, expected {expected.get(name)}")
     for name, tensor in published.tensors.items():
         if tensor.dtype == torch.uint8 and int(tensor.max()) >= 2**bits:
-            raise FileError(f"{path}: tensor {name} holds the code {int(tensor.max())}, which {bits} bits do not")
+            raise FileError(f"{path}: tensor {name} holds the code {int(tensor.max())}, expected at most {2**bits - 1}")

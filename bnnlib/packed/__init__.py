@@ -1,1 +1,1 @@
-"""The 1-bit network without torch: packed file format, NumPy reference engine, XNOR-popcount engine."""
+"""The 1-bit network without torch: its file format, the reference engine in NumPy, the fast engine."""

@@ -1,4 +1,4 @@
-"""Choose an engine: the fast one, or the reference where its just-in-time compiler is missing."""
+"""Choose an engine: the fast one, or the reference if Numba is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bnnlib.packed.model import PackedModel
 
 
 class EngineError(BnnError):
-    """The fast engine cannot run here."""
+    """Numba, which the fast engine needs, cannot be imported."""
 
 
 class Engine(Protocol):
@@ -28,9 +28,9 @@ class Engine(Protocol):
 
 
 def fast(model: PackedModel, threads: int = 1) -> Engine:
-    """The engine that works on packed words; `EngineError` where Numba cannot be imported."""
+    """The engine that works on packed words; `EngineError` if Numba cannot be imported."""
     try:
-        from bnnlib.packed.fast import Engine as FastEngine  # imports Numba: slow, and perhaps missing
+        from bnnlib.packed.fast import Engine as FastEngine  # imports Numba, which is slow and may be missing
     except ImportError as error:
         raise EngineError(
             f"the fast engine needs Numba, which cannot be imported ({error}); pip install numba"
@@ -39,7 +39,7 @@ def fast(model: PackedModel, threads: int = 1) -> Engine:
 
 
 def best(model: PackedModel, threads: int = 1) -> Engine:
-    """The fast engine, or the reference with a warning where Numba cannot be imported: the same numbers, slower."""
+    """The fast engine; if Numba cannot be imported, a warning and the reference: the same numbers, slower."""
     try:
         return fast(model, threads)
     except EngineError as error:

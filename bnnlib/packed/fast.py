@@ -1,4 +1,4 @@
-"""The fast engine: a model's plan, its images shared among threads, the compiled kernels on each share."""
+"""The fast engine: the images are shared among threads, and the compiled kernels run a model's plan on each share."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LARGEST_SLICE = 256
 
 
 class ThreadsError(BnnError):
-    """A number of threads that cannot be."""
+    """The number of threads is not allowed."""
 
 
 class Engine:
     """Runs one model on ``threads`` threads. It may be called from several threads at a time."""
 
     def __init__(self, model: PackedModel, threads: int = 1) -> None:
-        """`ModelError` for a model that does not hold together, `ThreadsError` for less than one thread."""
+        """`ModelError` if the model is inconsistent or too large, `ThreadsError` for less than one thread."""
         if threads < 1:
             raise ThreadsError(f"threads: {threads}, expected 1 or more")
         self.model = model
@@ -39,14 +39,14 @@ class Engine:
         """The head's integer dot products, int32 (n, classes). images: uint8 (n, side, side), else `ModelError`."""
         packed.check_images(self.model, images)
         flat = np.ascontiguousarray(images).reshape(len(images), self.model.side**2)
-        flat.flags.writeable = False  # as files give them; Numba would compile once more for others
+        flat.flags.writeable = False  # like the arrays of files: Numba compiles separately for writable ones
         found = np.empty((len(images), len(self.model.head.weights)), np.int32)
-        if self.threads == 1:
-            self._run(flat, found)
-            return found
         step = _slice_size(len(images), self.threads)
-        slices = [slice(start, start + step) for start in range(0, len(images), step)]
-        _share(slices, lambda part: self._run(flat[part], found[part]), self.threads)
+        if step >= len(images):
+            self._run(flat, found)
+        else:
+            slices = [slice(start, start + step) for start in range(0, len(images), step)]
+            _share(slices, lambda part: self._run(flat[part], found[part]), self.threads)
         return found
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -58,7 +58,7 @@ class Engine:
 
 
 def _share(slices: list[slice], work: Callable[[slice], None], threads: int) -> None:
-    """Do the work on all slices; the calling thread takes its part, so that one slice costs no other thread."""
+    """Do the work on two or more slices, on as many threads; the calling thread is one of them."""
     waiting = iter(slices)  # every thread takes its next slice here
 
     def take() -> None:
@@ -66,10 +66,7 @@ def _share(slices: list[slice], work: Callable[[slice], None], threads: int) -> 
             work(part)
 
     others = min(threads, len(slices)) - 1
-    if others < 1:
-        take()
-        return
-    with ThreadPoolExecutor(others) as pool:  # for this call: a pool that is kept would not survive a fork
+    with ThreadPoolExecutor(others) as pool:  # one for each call: the threads of a kept pool do not survive a fork
         taken = [pool.submit(take) for _ in range(others)]
         take()
     for future in taken:
@@ -77,6 +74,8 @@ def _share(slices: list[slice], work: Callable[[slice], None], threads: int) -> 
 
 
 def _slice_size(images: int, threads: int) -> int:
-    """Images of one slice: equal shares of the threads, in several rounds where there are many."""
+    """Images of one slice: all on one thread, else equal shares of the threads, in several rounds if they are many."""
+    if threads == 1:
+        return images
     rounds = math.ceil(images / (threads * LARGEST_SLICE))
     return max(math.ceil(images / (threads * max(rounds, 1))), SMALLEST_SLICE)

@@ -1,4 +1,4 @@
-"""The packed network on disk: bytes in, model out, and every fault with the file's name."""
+"""Reading a packed network from disk; every error names the file."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from bnnlib.packed.model import PackedModel
 
 
 class PackedFileError(BnnError):
-    """A packed file that is damaged or empty; the message names it and the faulty field."""
+    """A packed file is damaged or empty; the message names the file, and the wrong field."""
 
 
 def read(path: Path) -> PackedModel:
-    """Read a packed file; `PackedFileError` for anything else, `FileError` where it cannot be read."""
+    """Read a packed file; `FileError` if it cannot be read, `PackedFileError` if it is not a packed network."""
     model = read_if_any(path)
     if model is None:
-        raise PackedFileError(
-            f"{path}: is empty: only a 1-bit network is packed; `dvc repro export` writes one with model.bits: 1"
-        )
+        raise PackedFileError(f"{path}: is empty: only a 1-bit network is packed; train one with model.bits: 1")
     return model
 
 
 def read_if_any(path: Path) -> PackedModel | None:
-    """Read the file that the stage `export` wrote: None where it is empty, for a network wider than one bit."""
+    """`read`, but None if the file is empty: the stage `pack` writes that for a network wider than one bit."""
     content = files.read_bytes(path)
     if not content:
         return None

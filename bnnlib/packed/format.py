@@ -1,7 +1,7 @@
 """The packed file (.bnn): bytes in, model out, and back. docs/format.md describes it field by field.
 
-Version 2 is written, versions 1 and 2 are read. All numbers are little-endian, nothing is aligned. Reading allocates
-nothing that the file's own length does not cover.
+Version 2 is written, versions 1 and 2 are read. All numbers are little-endian, nothing is aligned. Sizes are checked
+against the length of the file before anything is allocated for them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ T = TypeVar("T", bound=np.generic)
 MAGIC = b"\x89BNN"
 VERSION = 2
 START = struct.Struct("<4sHI")  # magic, version, length of the whole file
-TOPOLOGY = struct.Struct("<HHH")  # side, number of input planes (version 1: the threshold of the one), number of blocks
+TOPOLOGY = struct.Struct("<HHH")  # side, number of input planes (version 1: the one threshold), number of blocks
 CHECKSUM = struct.Struct("<I")  # CRC-32 of all bytes before it
-COLUMNS = {1: 2, 2: 3}  # numbers for each layer, by version: output channels, kernel and, since version 2, pool
+COLUMNS = {1: 2, 2: 3}  # numbers for each layer, by version: output channels, kernel and, in version 2, pool
 VERSION_END = 6
 BYTE = np.dtype(np.uint8)
 SHORT = np.dtype("<u2")
@@ -34,11 +34,11 @@ FLOAT = np.dtype("<f4")
 
 
 class FormatError(BnnError):
-    """Bytes that are no packed model of a version that is read; the message names the field."""
+    """The bytes are not a packed model of a known version; the message names the field."""
 
 
 def encode(model: PackedModel) -> bytes:
-    """The file of a model, the same bytes each time; `ModelError` for a model that could not be read back."""
+    """A model as the bytes of its file, the same each time; `ModelError` if it could not be read back."""
     packed.check(model)
     table = [[shape.out_channels, shape.kernel, shape.pool] for shape in model.shapes()]
     parts = [TOPOLOGY.pack(model.side, len(model.input_thresholds), len(model.blocks))]
@@ -53,9 +53,9 @@ def encode(model: PackedModel) -> bytes:
 
 
 def decode(data: bytes) -> PackedModel:
-    """Read a file's content; `FormatError` names the first field at fault.
+    """Read the bytes of a file; `FormatError` names the first wrong field.
 
-    Magic and version come first, so that a file of a later version is told from a damaged one; then length and
+    Magic and version are checked first, which tells a file of a later version from a damaged one; then length and
     checksum, then the fields in their order.
     """
     version = _check_frame(data)
@@ -66,7 +66,7 @@ def decode(data: bytes) -> PackedModel:
 
 
 def _decode(data: bytes, version: int) -> PackedModel:
-    """Read what lies between start and checksum."""
+    """Read the fields between start and checksum."""
     side, second, blocks = TOPOLOGY.unpack_from(data, START.size)
     planes = 1 if version == 1 else second
     _check_start(data, version, side, planes, blocks)
@@ -87,7 +87,7 @@ def _check_frame(data: bytes) -> int:
     """Check magic, version, length and checksum; return the version."""
     magic = data[: len(MAGIC)]
     if magic != MAGIC:
-        raise FormatError(f"packed model: magic: {magic!r}, expected {MAGIC!r}: this is no packed model")
+        raise FormatError(f"packed model: magic: {magic!r}, expected {MAGIC!r}: this is not a packed model")
     version = int.from_bytes(data[len(MAGIC) : VERSION_END], "little")
     if len(data) >= VERSION_END and version not in COLUMNS:
         known = " or ".join(map(str, COLUMNS))
@@ -106,49 +106,49 @@ def _check_frame(data: bytes) -> int:
 
 def _check_length(data: bytes, expected: int) -> None:
     if len(data) != expected:
-        fault = "truncated" if len(data) < expected else "oversized"
-        raise FormatError(f"packed model: length: {len(data)} bytes, expected {expected}: {fault}")
+        error = "truncated" if len(data) < expected else "oversized"
+        raise FormatError(f"packed model: length: {len(data)} bytes, expected {expected}: {error}")
 
 
 def _smallest(version: int, planes: int, blocks: int) -> int:
-    """Bytes of a file up to its weights, and of the checksum: a file of that many planes and blocks takes more."""
-    thresholds = 0 if version == 1 else planes  # version 1 holds its one threshold in the place of the planes
+    """Bytes of a file before its weights, and of its checksum: a file with that many planes and blocks is larger."""
+    thresholds = 0 if version == 1 else planes  # version 1 has its one threshold in place of the number of planes
     numbers = thresholds + (blocks + 1) * COLUMNS[version]
     return START.size + TOPOLOGY.size + numbers * SHORT.itemsize + CHECKSUM.size
 
 
 def _check_start(data: bytes, version: int, side: int, planes: int, blocks: int) -> None:
-    """Check the sizes that come first, and that the file holds the thresholds and layers' sizes which they announce."""
+    """Check the first three sizes, and that the file is long enough for as many thresholds and layer sizes."""
     packed.check_start(side, planes, blocks)
     if len(data) < _smallest(version, planes, blocks):
         raise FormatError(
-            f"packed model: blocks: {blocks} and input planes: {planes}, but the file of {len(data)} bytes ends among "
-            "their sizes and thresholds"
+            f"packed model: blocks: {blocks} and input planes: {planes}: {len(data)} bytes are too few for their sizes "
+            "and thresholds"
         )
 
 
 def _content_size(shapes: Sequence[Shape]) -> int:
-    """Bytes of the weights, thresholds, flips, scales and offsets of such layers."""
+    """Bytes of the weights, thresholds, flips, scales and offsets of layers of these shapes."""
     weights = sum(_bit_bytes(shape.weights) for shape in shapes)
     norms = sum(shape.out_channels * INTEGER.itemsize + _bit_bytes(shape.out_channels) for shape in shapes[:-1])
     return weights + norms + 2 * shapes[-1].out_channels * FLOAT.itemsize
 
 
 class _Reader:
-    """Takes one field after the other from a content whose length is known to be right."""
+    """Reads one field after the other from data whose length was checked."""
 
     def __init__(self, data: bytes, position: int) -> None:
         self.data = data
         self.position = position
 
     def array(self, dtype: np.dtype[T], count: int) -> NDArray[T]:
-        """That many numbers as they are in the file: a view, in the file's byte order."""
+        """The next ``count`` numbers: a view of the data, in its byte order."""
         found = np.frombuffer(self.data, dtype, count, self.position)
         self.position += found.nbytes
         return found
 
     def bits(self, name: str, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        """An array of bits; those that fill up its last byte must be zero."""
+        """The next array of bits; the padding bits of its last byte must be zero."""
         count = int(np.prod(shape))
         bits = np.unpackbits(self.array(BYTE, _bit_bytes(count)), bitorder="little")
         if bits[count:].any():
@@ -157,7 +157,7 @@ class _Reader:
 
 
 def _read_shapes(reader: _Reader, planes: int, blocks: int, columns: int) -> list[Shape]:
-    """Sizes of the layers, the head's last, from their table of that many columns."""
+    """Sizes of the layers, the head's last, from the table of ``columns`` numbers for each."""
     table = reader.array(SHORT, (blocks + 1) * columns).reshape(blocks + 1, columns)
     shapes, channels = [], planes
     for out_channels, *kernel_and_pool in table.tolist():
@@ -188,7 +188,7 @@ def _read_weights(reader: _Reader, name: str, shape: Shape) -> NDArray[np.bool_]
 
 
 def _bits(array: NDArray[np.bool_]) -> bytes:
-    """Bits in C order, eight to a byte, the first in the lowest place, the last byte filled up with zeros."""
+    """Bits in C order, eight to a byte, the first bit lowest, the last byte padded with zeros."""
     return np.packbits(array, axis=None, bitorder="little").tobytes()
 
 

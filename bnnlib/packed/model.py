@@ -1,6 +1,6 @@
-"""The 1-bit network as integers: bits for weights, whole numbers for thresholds, one float32 affine on the logits.
+"""The 1-bit network as integers: weights are bits, thresholds are whole numbers, only the logits are float32.
 
-A binary value is a bit: 1 stands for +1 and 0 for -1. The dot product of two vectors of K binary values is
+A binary value is stored as a bit: 1 is +1 and 0 is -1. The dot product of two vectors of K binary values is
 2 * popcount(xnor) - K: a whole number from -K to K of the same parity as K.
 
 An image enters as bit planes, one for each input threshold: the bit is 1 where the pixel reaches the threshold.
@@ -27,18 +27,18 @@ MAX_PIXEL = 255
 
 
 class ModelError(BnnError):
-    """A packed model, or images for it, that no engine can run; the message names the field."""
+    """No engine can run the packed model or take the images; the message names the field."""
 
 
 @dataclass(frozen=True)
 class Block:
     """One binarized layer: valid convolution of stride 1, maximum pooling, then a comparison in each output channel.
 
-    ``weights``: bool (out, in, kernel, kernel). ``pool``: the side of the pooling windows and their stride; rows and
-    columns that do not fill a window are left out; 1 is no pooling. The output bit of channel c is
-    ``(max(dots) >= thresholds[c]) != flipped[c]``, where ``dots`` are those of one window: the OR of the comparisons,
-    reversed after it. ``thresholds`` is int32 (out,), from -K to K + 1 with K = in * kernel**2 (at -K the comparison
-    always holds, at K + 1 never); ``flipped`` is bool (out,), true where the batch norm's scale is negative.
+    ``weights``: bool (out, in, kernel, kernel). ``pool``: side and stride of the pooling windows; rows and columns that
+    do not fill a window are left out; 1 is no pooling. The output bit of channel c is
+    ``(max(dots) >= thresholds[c]) != flipped[c]``, with the ``dots`` of one window: the OR of their comparisons, then
+    reversed where flipped. ``thresholds``: int32 (out,), from -K to K + 1 with K = in * kernel**2 (at -K the comparison
+    always holds, at K + 1 never). ``flipped``: bool (out,), true where the batch norm's scale is negative.
     """
 
     weights: NDArray[np.bool_]
@@ -49,10 +49,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Head:
-    """The last layer: it covers its whole input, and logit = float32(float32(dot) * scale) + offset.
+    """The last layer. It covers its whole input, and logit = float32(float32(dot) * scale) + offset.
 
     ``weights``: bool (classes, in, kernel, kernel); ``scale`` and ``offset``: float32 (classes,). The product is
-    rounded to float32 before the sum (no fused multiply-add), so that every engine gives the same bits.
+    rounded to float32 before the sum (no fused multiply-add), so every engine gives the same bits.
     """
 
     weights: NDArray[np.bool_]
@@ -62,10 +62,10 @@ class Head:
 
 @dataclass(frozen=True)
 class PackedModel:
-    """Images are uint8 (side, side).
+    """A network for images that are uint8 (side, side).
 
-    ``input_thresholds``: each gives a bit plane, the first layer's input channel of the same number, whose bit is
-    ``pixel >= threshold`` (0 to 256).
+    ``input_thresholds``: 0 to 256; each makes a bit plane, ``pixel >= threshold``. Plane i is input channel i of the
+    first layer.
     """
 
     side: int
@@ -90,7 +90,7 @@ class PackedModel:
 
 
 class Shape(NamedTuple):
-    """Sizes of one layer: its weights are (out_channels, in_channels, kernel, kernel); ``pool``: see `Block`."""
+    """Sizes of one layer. Its weights are (out_channels, in_channels, kernel, kernel); ``pool``: see `Block`."""
 
     out_channels: int
     in_channels: int
@@ -109,12 +109,12 @@ class Shape(NamedTuple):
 
 
 def names(blocks: int) -> list[str]:
-    """The layers' names in messages, first to last."""
+    """The names of the layers in messages, the head's last."""
     return [*(f"blocks[{number}]" for number in range(blocks)), "head"]
 
 
 def check_start(side: int, planes: int, blocks: int) -> None:
-    """Check the sizes that come before the layers'; `ModelError` names the field and the values allowed."""
+    """Check the sizes that do not belong to a layer; `ModelError` names the field and the values allowed."""
     _within("side", side, 1, MAX_SIDE)
     _within("input planes", planes, 1, MAX_PLANES)
     _within("blocks", blocks, 0, MAX_BLOCKS)
@@ -127,7 +127,7 @@ def check_thresholds(thresholds: Sequence[int]) -> None:
 
 
 def check_shapes(side: int, planes: int, shapes: Sequence[Shape]) -> None:
-    """Check that the layers fit one another and an image, the head last; `ModelError` names the field."""
+    """Check that layers, the head last, fit each other and the image; `ModelError` names the field."""
     channels, left = planes, side
     for name, shape in zip(names(len(shapes) - 1), shapes, strict=True):
         _within(f"{name}.in_channels", shape.in_channels, channels, channels)
@@ -139,11 +139,11 @@ def check_shapes(side: int, planes: int, shapes: Sequence[Shape]) -> None:
     if left != 1:
         kernel = shapes[-1].kernel
         last = left + kernel - 1
-        raise ModelError(f"head.kernel: {kernel}, expected {last}: the head covers its whole map of {last} x {last}")
+        raise ModelError(f"head.kernel: {kernel}, expected {last}: the head covers its whole input of {last} x {last}")
 
 
 def check(model: PackedModel) -> None:
-    """Check types, sizes and numbers of a model; `ModelError` names the field and the values allowed."""
+    """Check types, shapes and values of a model; `ModelError` names the field and the values allowed."""
     layers = model.layers()
     for name, layer in zip(names(len(model.blocks)), layers, strict=True):
         _check_array(f"{name}.weights", layer.weights, np.dtype(np.bool_), dimensions=4)

@@ -1,16 +1,16 @@
-"""A 1-bit network laid out for the fast engine: its bits in words of 32, and where each word lies.
+"""A 1-bit network laid out for the fast engine: its bits in words of 32, and the position of each word.
 
-The engine counts mismatches: dot = K - 2 * mismatches, so ``dot >= t`` is ``mismatches <= floor((K - t) / 2)``, and the
-largest dot of a pooling window is that of the fewest mismatches. Output channels go in groups of up to 32, one to a
-lane of a vector. A vector of weights holds a word of each of them, and all meet the same word of the input. A group is
-thus a list of vectors, each with the offset of its input word from where the kernel begins. Bits without a channel or
-pixel are 0 on both sides and never mismatch.
+The engine counts mismatches: dot = K - 2 * mismatches. So ``dot >= t`` is ``mismatches <= floor((K - t) / 2)``, and the
+fewest mismatches of a pooling window give its largest dot. Output channels are in groups of up to 32, one channel for
+each lane of a vector. A vector of weights has one word of each channel of the group, and all these words are compared
+with the same input word. So a group is a list of vectors, each with the offset of its input word from the position
+where the kernel begins. Bits without a channel or pixel are 0 in the input and in the weights and never mismatch.
 
-Everything known about one image is in one array of words:
+All data of one image is in one array of words:
 
-- Strips, from the image: at position y * side + x the bits of ``planes`` input planes in ``rows`` rows of ``width``
-  pixels, from there to the right and down. One strip serves many places of the kernel: the same bits, read at another
-  position.
+- Strips, made from the image. The word at position y * side + x has the bits of ``planes`` input planes in ``rows``
+  rows of ``width`` pixels, to the right of pixel (y, x) and below it. Many parts of the kernel share one strip, because
+  they read the same bits at other positions.
 - Maps, one for each block: ceil(channels / 32) words for each pixel; bit c of a pixel is channel c.
 """
 
@@ -29,33 +29,34 @@ from bnnlib.packed.model import Block, Head, PackedModel
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 WORD = 32
-MARKS = 8  # planes of one strip: the engine marks those of a pixel in a byte
-LINE = 64  # bytes of a cache line: a vector in two of them takes two loads
+MARKS = 8  # most planes of one strip: the engine keeps a bit of each in one byte for each pixel
+LINE = 64  # bytes of a cache line: a vector that lies in two lines takes two loads
 
-# A strip begins at word ``at``, with plane ``first``; one of several rows is made from that of one row at ``base``.
+# A strip begins at word ``at`` and with plane ``first``. A strip of several rows is made from the strip of one row that
+# begins at word ``base``.
 STRIP = np.dtype([(name, np.int64) for name in ("at", "base", "first", "planes", "width", "rows", "side")])
 # A group of output channels of one layer. ``starts``, ``offsets``, ``weights`` and ``limits``: where its part of these
-# arrays of the plan begins. It has starts for ``pixels`` output pixels, ``window`` each, 1 without pooling, and
-# ``words`` offsets. ``flip``: a bit for each lane whose output is reversed. ``target``: where its word of the first
-# output pixel lies, ``stride`` words before that of the next; ``shift``: its first bit there.
+# arrays of the plan begins. It has ``window`` starts (1 without pooling) for each of ``pixels`` output pixels, and
+# ``words`` offsets. ``flip``: bit i is set if the output of lane i is reversed. ``target``: position of the word with
+# its first output pixel; the other pixels follow, ``stride`` words apart. ``shift``: its first bit in these words.
 _LAYER = ("starts", "pixels", "window", "offsets", "words", "stride")
 _OWN = ("weights", "lanes", "limits", "flip", "target", "shift")
 GROUP = np.dtype([(name, np.int64) for name in (*_LAYER, *_OWN)])
 
 
 class Plan(NamedTuple):
-    """What the engine reads besides the images: the arrays of all layers, each flat and joined to one."""
+    """What the engine reads besides the images. Each array has the parts of all layers, one after the other."""
 
     thresholds: NDArray[np.int32]  # (planes,) of the input
     strips: NDArray[np.void]  # STRIP
     groups: NDArray[np.void]  # GROUP, the head's last
-    head: int  # number of the first group of the head
+    head: int  # index of the first group of the head
     fan_in: int  # K of the head
-    starts: NDArray[np.int64]  # where the kernel begins at each of its places
+    starts: NDArray[np.int64]  # position where the kernel begins, for each of its places
     offsets: NDArray[np.int64]  # from there to each input word
-    weights: NDArray[np.uint32]  # of each group (words, lanes)
-    limits: NDArray[np.int32]  # of each group (lanes,) the largest number of mismatches that gives 1
-    size: int  # words for one image
+    weights: NDArray[np.uint32]  # (words, lanes) of each group
+    limits: NDArray[np.int32]  # (lanes,) of each group: the largest number of mismatches that gives 1
+    size: int  # words of one image
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class _Piece:
 
 @dataclass(frozen=True)
 class _Layer:
-    """One layer; the head, which compares nothing, has limits and flips of 0. Channels are padded to whole groups."""
+    """One layer, its channels padded to whole groups. The head compares nothing, so its limits and flips are 0."""
 
     groups: list[tuple[int, int]]  # first channel and lanes of each
     windows: NDArray[np.int64]  # (output pixels, places of each)
@@ -77,7 +78,7 @@ class _Layer:
     limits: NDArray[np.int32]  # (channels,)
     flips: NDArray[np.bool_]  # (channels,)
     target: int  # where its output begins
-    unit: int  # channels of one word of it: a word of bits, and of the head one count of mismatches
+    unit: int  # output channels in one word: `WORD` bits of a block, or one count of mismatches of the head
 
     @property
     def stride(self) -> int:
@@ -86,14 +87,14 @@ class _Layer:
 
 
 def lay_out(model: PackedModel, widths: Sequence[int], tile: int) -> Plan:
-    """The plan of a model. widths: lanes of the vectors there are, widest first; tile: places of a kernel in one.
+    """The plan of a model, or `ModelError` if it is inconsistent or too large.
 
-    `ModelError` for a model that is too large or does not hold together.
+    widths: numbers of lanes that vectors can have, most first; tile: number of places that are computed together.
     """
     packed.check(model)
     strip_size = _round_up(model.side**2, max(widths))
     strips, pieces = _strips(model.layers()[0].weights, model.side, strip_size)
-    # The engine reads strips in whole vectors, and up to the rows and columns of a word ahead.
+    # The engine reads whole vectors, and up to the rows and columns of one word beyond the end of a strip.
     source, target, stride = 0, (len(strips) + 1) * strip_size + WORD + max(widths), 1
     layers: list[_Layer] = []
     for layer, shape, side in zip(model.layers(), model.shapes(), model.sides(), strict=True):
@@ -118,7 +119,7 @@ def lay_out(model: PackedModel, widths: Sequence[int], tile: int) -> Plan:
 
 
 def _strips(weights: NDArray[np.bool_], side: int, strip_size: int) -> tuple[list[tuple[int, ...]], list[_Piece]]:
-    """The strips that the places of the first layer need, as `STRIP`, and its pieces. weights: (out, planes, k, k)."""
+    """The strips of the first layer, as `STRIP`, and its pieces. weights: (out, planes, k, k)."""
     strips: dict[tuple[int, ...], int] = {}  # first, planes, width, rows -> at
     pieces = []
     for first, y, x, part in _parts(weights):
@@ -131,10 +132,10 @@ def _strips(weights: NDArray[np.bool_], side: int, strip_size: int) -> tuple[lis
 
 
 def _parts(weights: NDArray[np.bool_]) -> Iterator[tuple[int, int, int, NDArray[np.bool_]]]:
-    """Parts of the first layer's kernel that fit a word, with their first plane, row and column.
+    """Parts of the first layer's kernel that fit in a word, with their first plane, row and column.
 
-    weights: (out, planes, k, k). A part is of several planes and whole rows, or of a part of one row; of all numbers of
-    planes to a part, that with the fewest parts is taken.
+    weights: (out, planes, k, k). A part has one or more planes, and either whole rows or a piece of one row. The number
+    of planes is the one that gives the fewest parts.
     """
 
     def count(size: int) -> int:
@@ -146,7 +147,7 @@ def _parts(weights: NDArray[np.bool_]) -> Iterator[tuple[int, int, int, NDArray[
 
 
 def _corners(planes: int, kernel: int, size: int) -> Iterator[tuple[int, int, int, int, int]]:
-    """First plane, row and column of each part of ``size`` planes, and its rows and columns before they are cut off."""
+    """First plane, row and column of each part of ``size`` planes, then its rows and columns before the kernel ends."""
     for first in range(0, planes, size):
         width = min(kernel, WORD // min(size, planes - first))
         rows = min(kernel, WORD // (min(size, planes - first) * width))
@@ -156,7 +157,7 @@ def _corners(planes: int, kernel: int, size: int) -> Iterator[tuple[int, int, in
 
 
 def _taps(weights: NDArray[np.bool_], side: int) -> Iterator[_Piece]:
-    """The pieces of a later layer. side: of its input, in pixels; weights: (out, in, k, k)."""
+    """The pieces of any layer after the first. side: of its input, in pixels; weights: (out, in, k, k)."""
     channels, kernel = weights.shape[1:3]
     stride = _words(channels)
     for y, x, word in np.ndindex(kernel, kernel, stride):
@@ -166,7 +167,7 @@ def _taps(weights: NDArray[np.bool_], side: int) -> Iterator[_Piece]:
 def _windows(side: int, kernel: int, pool: int, tile: int) -> NDArray[np.int64]:
     """Pixels of a map where a kernel begins, for each output pixel: (output pixels, places of a pooling window).
 
-    Places are repeated to fill the tiles of each window, or without pooling the last tile.
+    Places are repeated to fill the last tile of each window, or without pooling the last tile of all.
     """
     places = np.arange(side - kernel + 1, dtype=np.int64)
     pixels = places[:, None] * side + places
@@ -179,7 +180,7 @@ def _windows(side: int, kernel: int, pool: int, tile: int) -> NDArray[np.int64]:
 
 
 def _groups(channels: int, widths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """First channel and lanes of each group: of the most lanes, and for the rest of the fewest that hold it."""
+    """First channel and lanes of each group: the most lanes, then for the rest the fewest lanes that hold it."""
     first = 0
     while first < channels:
         lanes = min((width for width in widths if width >= channels - first), default=max(widths))
@@ -200,14 +201,14 @@ def _layer(
     flips = np.zeros(padded, np.bool_)
     if isinstance(layer, Block):
         limits[:outputs] = (layer.weights[0].size - layer.thresholds) // 2
-        limits[outputs:] = -1  # lanes without a channel give 0
+        limits[outputs:] = -1  # so lanes without a channel give 0
         flips[:outputs] = layer.flipped
     offsets = np.array([piece.offset for piece in pieces], np.int64)
     return _Layer(groups, windows, offsets, weights, limits, flips, target, unit=WORD if block else 1)
 
 
 def _split(layer: _Layer, array: NDArray[Scalar]) -> list[NDArray[Scalar]]:
-    """An array of (..., channels) by groups."""
+    """The parts of an array of (..., channels), one for each group."""
     return [array[..., first : first + lanes] for first, lanes in layer.groups]
 
 
@@ -233,10 +234,10 @@ def _pack(bits: NDArray[np.bool_]) -> NDArray[np.uint32]:
 
 
 def _aligned(array: NDArray[Scalar]) -> NDArray[Scalar]:
-    """A copy that begins with a cache line."""
-    spacious = np.empty(array.nbytes + LINE, np.uint8)
-    begin = -spacious.ctypes.data % LINE
-    copy = spacious[begin : begin + array.nbytes].view(array.dtype)
+    """A copy that begins where a cache line begins."""
+    memory = np.empty(array.nbytes + LINE, np.uint8)
+    begin = -memory.ctypes.data % LINE
+    copy = memory[begin : begin + array.nbytes].view(array.dtype)
     copy[:] = array
     return copy
 

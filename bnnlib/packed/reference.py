@@ -1,4 +1,4 @@
-"""The reference engine: plain NumPy integers, slow and obvious. Every faster engine is compared with it."""
+"""The reference engine: plain NumPy integers, slow and obvious. Every other engine is compared with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bnnlib.packed.model import Head, PackedModel
 
 Sums: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
 
-# Bytes that the maps of one chunk of images may take: few enough to stay in the processor's cache.
+# Largest size of the maps of one chunk of images: small enough for the processor's cache.
 CHUNK_BYTES = 4 << 20
 
 
@@ -32,7 +32,7 @@ def logits(model: PackedModel, images: NDArray[np.uint8]) -> NDArray[np.float32]
 
 
 def affine(head: Head, dots: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Logits of the head's dot products, (n, classes): two float32 operations, each rounded, in every engine."""
+    """Logits of the head's dot products, (n, classes). Every engine rounds the product, then the sum, to float32."""
     logits = dots.astype(np.float32)
     logits *= head.scale
     logits += head.offset
@@ -63,7 +63,7 @@ class Engine:
 
 
 def _dots(model: PackedModel, images: NDArray[np.uint8]) -> Sums:
-    """The images of one chunk; they are the last axis, as NumPy is fastest along the last one."""
+    """`dots` of one chunk. The images are the last axis, because NumPy is fastest along the last axis."""
     last = np.ascontiguousarray(images.transpose(1, 2, 0))
     bits = np.stack([last >= threshold for threshold in model.input_thresholds])  # (planes, side, side, n)
     for block in model.blocks:
@@ -75,7 +75,7 @@ def _dots(model: PackedModel, images: NDArray[np.uint8]) -> Sums:
 def _convolve(bits: NDArray[np.bool_], weights: NDArray[np.bool_]) -> Sums:
     """Valid convolution of values +1 and -1: (in, h, w, n), (out, in, k, k) -> (out, h - k + 1, w - k + 1, n).
 
-    One place of the kernel after the other, in int16 where that holds every sum.
+    One place of the kernel after the other; in int16 if every sum fits it.
     """
     kind = np.int16 if weights[0].size <= np.iinfo(np.int16).max else np.int32
     x, w = _values(bits, kind), _values(weights, kind)
@@ -97,12 +97,12 @@ def _pool(sums: Sums, pool: int) -> Sums:
 
 
 def _values(bits: NDArray[np.bool_], kind: type[np.signedinteger[Any]]) -> NDArray[Any]:
-    """Bits as numbers of a type: 1 is +1, 0 is -1."""
+    """Bits as numbers of a type: 1 becomes +1, 0 becomes -1."""
     return np.where(bits, kind(1), kind(-1))
 
 
 def _chunk(model: PackedModel) -> int:
-    """Images whose maps stay below `CHUNK_BYTES`: of one layer the input, the sums and the products to be added."""
+    """Number of images for which the input, sums and products of every layer stay below `CHUNK_BYTES`."""
     largest = 0
     for shape, side in zip(model.shapes(), model.sides(), strict=True):
         left = side - shape.kernel + 1  # before pooling

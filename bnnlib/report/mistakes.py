@@ -1,4 +1,4 @@
-"""Where two classifiers err: the worst images, the classes most often confused."""
+"""What two classifiers get wrong: the worst images, the classes most often confused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # slow to import
 
 
 class Confusion(NamedTuple):
-    """How often each network takes class ``label`` for class ``prediction``."""
+    """How many images of class ``label`` each network predicts as class ``prediction``."""
 
     label: int
     prediction: int
@@ -29,16 +29,16 @@ class Errors(NamedTuple):
 
 
 def worst(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
-    """The images that the binary network gets wrong with the largest loss, worst first, at most ``count``.
+    """At most ``count`` images that the binary network gets wrong, those with the largest loss first.
 
-    The index says which images of the test set they are; of equal losses the earlier image comes first.
+    The index is the image's place in the test set; with equal losses the earlier image comes first.
     """
     wrong = predictions[predictions["binary"] != predictions["label"]]
     return wrong.sort_values("binary_loss", ascending=False, kind="stable").head(count)
 
 
 def confused(predictions: pd.DataFrame, count: int) -> list[Confusion]:
-    """The pairs of true and predicted class that the binary network confuses most often, at most ``count``."""
+    """At most ``count`` pairs of true and predicted class, those first that the binary network confuses most often."""
     tables = {name: _wrong(predictions, name) for name in ("full", "binary")}
     ranked = sorted(tables["binary"].items(), key=lambda item: (-item[1], item[0]))
     return [Confusion(*pair, tables["full"].get(pair, 0), often) for pair, often in ranked[:count]]
@@ -51,7 +51,7 @@ def errors(predictions: pd.DataFrame) -> Errors:
 
 
 def _wrong(predictions: pd.DataFrame, name: str) -> dict[tuple[int, int], int]:
-    """(label, prediction) -> how often, where they differ."""
+    """(label, prediction) -> number of images, where the two differ."""
     wrong = predictions[predictions[name] != predictions["label"]]
     pairs, counts = np.unique(wrong[["label", name]].to_numpy(), axis=0, return_counts=True)
     return {(int(label), int(found)): int(often) for (label, found), often in zip(pairs, counts, strict=True)}

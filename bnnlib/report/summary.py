@@ -1,6 +1,6 @@
 """What a network costs, layer by layer: weights, multiply-adds and bytes, by arithmetic from its topology.
 
-The columns follow larq's `summary`. As there, a multiply-add has the precision of its wider input, and only those of
+The columns are those of larq's `summary`. As there, a multiply-add has the precision of its wider input, and only
 convolutions count: batch norm is a comparison in the 1-bit network, and one product and sum per value in the others.
 """
 
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bnnlib.config import topology
-from bnnlib.nn.convnet import Published
 from bnnlib.nn.layers import NORM_STATE
+from bnnlib.nn.published import Published
+from bnnlib.sweeps import results
 
 FLOAT_BYTES = 4
 HALF_BYTES = 2
@@ -40,9 +41,9 @@ class Layer:
 class Summary:
     """A network's layers and their sums.
 
-    ``packed_bytes``: size of the packed file, in which batch norm is folded into thresholds; of a network wider than
-    one bit, which has none, the sum of the layers. ``compression_ratio``: float32_bytes / packed_bytes (the inverse of
-    larq's). ``binary_mac_share``: multiply-adds of 1 bit among all, 0 to 1.
+    ``packed_bytes``: size of the packed file, in which batch norm is folded into thresholds; for a network wider than
+    one bit, which has no such file, the sum of the layers. ``compression_ratio``: float32_bytes / packed_bytes (the
+    inverse of larq's). ``binary_mac_share``: multiply-adds of 1 bit among all, 0 to 1.
     """
 
     model: str
@@ -64,7 +65,7 @@ class Summary:
 
 def summarize(model: str, published: Published, packed_file: bytes | None) -> Summary:
     """Sum up a published network under a name. ``packed_file``: its packed form, None for one wider than one bit."""
-    layers = tuple(_layer(sizes, published) for sizes in published.topology.layers(published.bits))
+    layers = tuple(_layer(sizes, published) for sizes in published.topology.layers())
     binary, other = sum(layer.binary_weights for layer in layers), sum(layer.other_weights for layer in layers)
     binary_macs, other_macs = sum(layer.binary_macs for layer in layers), sum(layer.other_macs for layer in layers)
     memory = sum(layer.memory_bytes for layer in layers)
@@ -73,7 +74,7 @@ def summarize(model: str, published: Published, packed_file: bytes | None) -> Su
         model=model,
         bits=published.bits,
         layers=layers,
-        weights=published.topology.weights(published.bits),
+        weights=published.topology.weights,
         binary_weights=binary,
         other_weights=other,
         macs=binary_macs + other_macs,
@@ -89,12 +90,12 @@ def summarize(model: str, published: Published, packed_file: bytes | None) -> Su
 
 
 def table(summary: Summary) -> str:
-    """The summary as text: a row for each layer, their sum, then the figures of the whole network."""
+    """The summary as text: a row for each layer, their sum, then the numbers of the whole network."""
     rows = [_row(layer) for layer in summary.layers]
     total = (summary.binary_weights, summary.other_weights, summary.binary_macs, summary.other_macs)
     rows.append(("total", "", "", *(f"{number:,}" for number in (*total, summary.memory_bytes))))
-    width_in_bits = "1 bit" if summary.bits == 1 else f"{summary.bits} bits"
-    packed = "packed file" if summary.bits == 1 else f"at {width_in_bits} (no packed file)"
+    in_bits = results.width(summary.bits)
+    packed = "packed file" if summary.bits == 1 else f"at {in_bits} (no packed file)"
     figures = {
         "convolution weights": f"{summary.weights:,}",
         "multiply-adds": f"{summary.macs:,}",
@@ -106,7 +107,7 @@ def table(summary: Summary) -> str:
     }
     width = max(map(len, figures))
     lines = [f"{name:<{width}}  {value}" for name, value in figures.items()]
-    return "\n".join([f"{summary.model}: {width_in_bits}", "", *aligned([HEADINGS, *rows]), "", *lines])
+    return "\n".join([f"{summary.model}: {in_bits}", "", *aligned([HEADINGS, *rows]), "", *lines])
 
 
 def _layer(sizes: topology.Layer, published: Published) -> Layer:

@@ -1,4 +1,4 @@
-"""The tables that the evaluation writes into reports/: all that the README and the gate know of the results."""
+"""The tables that the evaluation writes into reports/, which the pages and the check of the thresholds read."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from bnnlib.scoring import metrics
 from bnnlib.scoring.evaluation import Evaluation
 
-LOSS_DIGITS = 6  # of one image, behind the point: the last digits of an exponential are not the same everywhere
+LOSS_DIGITS = 6  # of an image's loss, behind the point: the last digits of an exponential depend on the processor
 
 
 @dataclass(frozen=True)
 class Result:
     """One published network: bit width, the epoch it comes from, its scores on both held-out sets, its size.
 
-    ``weights``: how many; ``weight_bytes``: what they take at their bit width; ``file_bytes``: the published file;
-    ``packed_bytes``: the packed file that the scores come from, None where the published one gave them.
+    ``weights``: their number; ``weight_bytes``: their size at their bit width; ``file_bytes``: of the published file;
+    ``packed_bytes``: of the packed file that the scores come from, None where they come from the published one.
     """
 
     bits: int

@@ -1,4 +1,4 @@
-"""Hold the metrics to the thresholds of params.yaml, and the engines of the packed network to one another."""
+"""Check the metrics against the thresholds of params.yaml, and that the engines of the packed network agree."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bnnlib.data import mnist
 PAIRS = ("torch and reference", "torch and fast", "reference and fast")
 
 
-class GateError(BnnError):
-    """A bound is missed, or it or its metric is missing or no number."""
+class ThresholdError(BnnError):
+    """A bound is missed, the data set has none, or a metric is missing or not a number."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether the value keeps the bound; a value that is no number never does."""
+        """Whether the value keeps the bound; NaN never does."""
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
     def __str__(self) -> str:
@@ -38,19 +38,19 @@ class Verdict:
         return f"{'ok    ' if self.passed else 'MISSED'} {self.name}: {value} (bound {sign} {self.bound})"
 
 
-def thresholds(cfg: Params) -> Thresholds:
-    """The thresholds of the data set that the parameters name; `GateError` where it has none."""
+def of_data_set(cfg: Params) -> Thresholds:
+    """The thresholds of the data set that the parameters name; `ThresholdError` where it has none."""
     found: Thresholds | None = getattr(cfg.thresholds, cfg.data.name)
     if found is None:
-        raise GateError(
-            f"thresholds.{cfg.data.name} is null in the parameters, so there is nothing to hold the metrics to; "
-            "write bounds there, as thresholds.mnist has them"
+        raise ThresholdError(
+            f"thresholds.{cfg.data.name} is null in the parameters, so there is nothing to check the metrics "
+            "against; write bounds there, as in thresholds.mnist"
         )
     return found
 
 
 def verdicts(metrics: Mapping[str, Any], thresholds: Thresholds) -> list[Verdict]:
-    """Each threshold with the metric it bounds; `GateError` names a metric that is missing or no number."""
+    """Each threshold with the metric it bounds; `ThresholdError` names a metric that is missing or not a number."""
     found = []
     for variant, bounds in thresholds.model_dump().items():
         for metric, bound in bounds.items():
@@ -66,11 +66,11 @@ def is_packed(metrics: Mapping[str, Any]) -> bool:
 
 
 def agreement(report: Mapping[str, Any], limit: int | None) -> list[Verdict]:
-    """Each pair of engines: on all images of both parts, or on the first ``limit`` of each, nothing may differ.
+    """Each pair of engines compared: on all images of both parts, or the first ``limit`` of each, nothing may differ.
 
-    `GateError` names a count that is missing or no number.
+    `ThresholdError` names a count that is missing or not a number.
     """
-    images = sum(min(part, limit or part) for part in mnist.PART_SIZES.values())
+    images = sum(part if limit is None else min(part, limit) for part in mnist.PART_SIZES.values())
     bounds = {"images": images, "dots": 0, "logits": 0, "predictions": 0}
     return [
         Verdict(f"agreement.{pair}.{kind}", _total(report, pair, kind), bound, at_least=kind == "images")
@@ -90,8 +90,8 @@ def _value(content: Mapping[str, Any], name: str, stage: str) -> float:
     value: Any = content
     for step in name.split("."):
         if not isinstance(value, Mapping) or step not in value:
-            raise GateError(f"metric {name} is missing; `dvc repro {stage}` writes it")
+            raise ThresholdError(f"metric {name} is missing; `dvc repro {stage}` writes it")
         value = value[step]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise GateError(f"metric {name} is {value!r}, expected a number; `dvc repro {stage}` writes it")
+        raise ThresholdError(f"metric {name} is {value!r}, expected a number; `dvc repro {stage}` writes it")
     return value

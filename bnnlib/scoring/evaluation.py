@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from bnnlib.data.mnist import CLASSES
 from bnnlib.data.splits import Split
-from bnnlib.nn.convnet import ConvNet, NonFiniteError
+from bnnlib.nn.convnet import ConvNet
+from bnnlib.nn.published import NonFiniteError
 from bnnlib.scoring import metrics
 
 BATCH = 200

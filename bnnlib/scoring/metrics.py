@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,11 @@ def scores(matrix: NDArray[np.int64], loss_sum: float) -> Scores:
         loss=loss_sum / images,
         accuracy=float(np.trace(matrix)) / images,
     )
+
+
+def standard_error(share: float, images: int) -> float:
+    """Standard error of a share of independent images, such as an accuracy: sqrt(share (1 - share) / images)."""
+    return math.sqrt(share * (1 - share) / images)
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -35,33 +35,67 @@ class Guess:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file: every digit, the likeliest first, or else the reason why there is none."""
+    """The result for one file: ``ranking`` has every digit, the likeliest first; or ``error`` says why it is empty."""
 
     file: str
     ranking: tuple[Guess, ...]
     error: str | None = None
 
-
-def read_model(path: Path) -> PackedModel:
-    """Read a packed model of digits; `PredictError` for one of other images, `PackedFileError` for none at all."""
-    model = file.read(path)
-    found = (model.side, len(model.head.weights))
-    if found != (SIDE, CLASSES):
-        raise PredictError(
-            f"{path}: side, classes: {found[0]}, {found[1]}, expected {SIDE}, {CLASSES}: a model for MNIST's images"
-        )
-    return model
+    @property
+    def digit(self) -> int | None:
+        """The likeliest digit; None where there is an error."""
+        return self.ranking[0].digit if self.ranking else None
 
 
-def predict(model: PackedModel, paths: Iterable[Path]) -> list[Outcome]:
-    """The digit in each image file, in order; a folder stands for the image files in it."""
-    found = [item for path in paths for item in _prepared(path)]
+def default_model() -> Path:
+    """The file of the default network: in the installed package, else in the repository that the package runs from."""
+    packaged = Path(__file__).with_name("default.bnn")  # pyproject.toml puts models/binary.bnn there
+    return packaged if packaged.exists() else Path(__file__).resolve().parents[2] / "models" / "binary.bnn"
+
+
+def load(path: str | Path | None = None) -> PackedModel:
+    """Read a packed network (.bnn), or the default one; `PackedFileError` or `FileError` where that fails.
+
+    >>> model = load()
+    >>> model.side, len(model.head.weights)  # it reads images of 28 x 28 pixels and knows 10 digits
+    (28, 10)
+    """
+    return file.read(default_model() if path is None else Path(path))
+
+
+def classify(paths: str | Path | Iterable[str | Path], model: PackedModel | None = None) -> list[Outcome]:
+    """The digit in each image file, in order; a folder stands for the image files in it.
+
+    Files may be PNG, JPEG, BMP, GIF or TIFF, of any size and colours. A file that cannot be read has an error in its
+    outcome. ``model``: None is the default network. `PredictError` for one of other images than MNIST's.
+
+    >>> from PIL import Image
+    >>> paper = Image.new("L", (60, 80), "white")
+    >>> paper.paste("black", (28, 10, 33, 70))  # an upright stroke
+    >>> paper.save("one.png")
+    >>> [(outcome.file, outcome.digit) for outcome in classify(["one.png"])]
+    [('one.png', 1)]
+    >>> classify("gone.png")[0].digit is None
+    True
+    """
+    used = load() if model is None else model
+    _check(used)
+    given = [paths] if isinstance(paths, str | Path) else paths
+    found = [item for path in given for item in _prepared(Path(path))]
     prepared = [image for _, image in found if not isinstance(image, ImageError)]
-    rankings = iter(rank(logits(model, np.stack(prepared))) if prepared else [])
+    rankings = iter(rank(logits(used, np.stack(prepared))) if prepared else [])
     return [
         Outcome(str(path), (), str(image)) if isinstance(image, ImageError) else Outcome(str(path), next(rankings))
         for path, image in found
     ]
+
+
+def _check(model: PackedModel) -> None:
+    found = (model.side, len(model.head.weights))
+    if found != (SIDE, CLASSES):
+        raise PredictError(
+            f"the packed model: side, classes: {found[0]}, {found[1]}, expected {SIDE}, {CLASSES}, as in MNIST"
+        )
 
 
 def _prepared(path: Path) -> Iterator[tuple[Path, NDArray[np.uint8] | ImageError]]:

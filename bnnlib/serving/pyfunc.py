@@ -16,8 +16,8 @@ from bnnlib.core.errors import BnnError
 from bnnlib.packed import engines, file, reference
 from bnnlib.packed.model import MAX_PIXEL, PackedModel
 
-# Of the signature. MLflow casts JSON to it without a word: as bytes, 256 would become 0, and as any number, true and
-# "1" would become 1. As objects the values come as JSON has them.
+# Of the signature. MLflow casts JSON to it silently: as bytes, 256 would become 0, and as any number, true and "1"
+# would become 1. As objects the values stay as JSON has them.
 INPUT_DTYPE = np.dtype(np.object_)
 NUMBERS = {int, float}  # and not bool
 LONGEST_SHOWN = 64  # bits
@@ -25,7 +25,7 @@ EXPECTED = f"expected whole numbers from 0 to {MAX_PIXEL}"
 
 
 class PixelError(BnnError):
-    """A pixel that is no byte."""
+    """A pixel is not a whole number from 0 to 255, or the images are not an array of them."""
 
 
 class Classifier:
@@ -42,7 +42,7 @@ class Classifier:
         return np.stack([upright, upright.T])
 
     def predict(self, images: NDArray[Any], params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Classify images, (n, side, side): whole numbers 0 (background) to 255 (ink), numeric or as objects.
+        """Classify images, (n, side, side): whole numbers 0 (background) to 255 (foreground), numeric or as objects.
 
         One row for each image: ``digit`` int64, the class of the largest logit; ``probability`` float64, its softmax.
         `PixelError` for other values, `ModelError` for other sizes. ``params``, which MLflow passes, has no effect.
@@ -56,7 +56,7 @@ def _bytes(images: NDArray[Any]) -> NDArray[np.uint8]:
     try:
         values = np.asarray(images)
     except ValueError as error:  # nested lists of unequal lengths
-        raise PixelError(f"images: no array ({error}), expected images of equal sizes") from error
+        raise PixelError(f"images: not an array ({error}), expected images of equal sizes") from error
     _check_kind(values)
     with np.errstate(invalid="ignore"):
         inside = (values >= 0) & (values <= MAX_PIXEL)  # NaN is not
@@ -69,7 +69,7 @@ def _bytes(images: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _check_kind(values: NDArray[Any]) -> None:
-    """Refuse all that is no number: truth values count as 1 and 0, and text may look like a number."""
+    """Refuse what is not a number: truth values count as 1 and 0, and text may look like a number."""
     if values.dtype == np.object_:
         for value in values.flat:
             if type(value) not in NUMBERS:
@@ -79,7 +79,7 @@ def _check_kind(values: NDArray[Any]) -> None:
 
 
 def _shown(value: float) -> str:
-    """A pixel in a message. Python writes no whole number of more than 4,300 digits."""
+    """A pixel in a message. Python refuses to write one of more than 4,300 digits."""
     if isinstance(value, int) and value.bit_length() > LONGEST_SHOWN:
         return f"of {value.bit_length()} bits"
     return str(value)

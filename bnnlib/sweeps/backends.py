@@ -25,7 +25,7 @@ WORKER = "dask worker ADDRESS --nworkers auto --nthreads 1"
 
 
 @dataclass(frozen=True)
-class Engine:
+class Workers:
     """Where jobs run: ``jobs`` processes here (None: one per core), or the Dask cluster at ``scheduler``."""
 
     backend: Backend = "loky"
@@ -35,24 +35,24 @@ class Engine:
     def check(self) -> None:
         """`SweepError` where the options do not fit together."""
         if self.backend == "dask" and self.scheduler is None:
-            raise SweepError("--backend dask wants --scheduler ADDRESS, as `dask scheduler` prints it: tcp://HOST:8786")
+            raise SweepError("--backend dask needs --scheduler ADDRESS, as `dask scheduler` prints it: tcp://HOST:8786")
         if self.backend != "dask" and self.scheduler is not None:
             raise SweepError(f"--scheduler {self.scheduler} is for --backend dask, but the backend is {self.backend}")
         if self.backend == "dask" and self.jobs is not None:
             raise SweepError(f"--jobs {self.jobs} is for --backend loky; a Dask cluster runs a job on each worker")
 
 
-def results(jobs: Sequence[Job], folders: Mapping[str, Path], engine: Engine) -> Iterator[Outcome]:
-    """Run jobs; yields each outcome as soon as it is there. ``folders``: key of a job -> its prepared data."""
+def results(jobs: Sequence[Job], folders: Mapping[str, Path], workers: Workers) -> Iterator[Outcome]:
+    """Run jobs; yields each outcome as soon as it is ready. ``folders``: key of a job -> its prepared data."""
     import joblib
 
-    with _processes(engine.jobs) if engine.scheduler is None else _cluster(engine.scheduler) as parallel:
+    with _processes(workers.jobs) if workers.scheduler is None else _cluster(workers.scheduler) as parallel:
         yield from parallel(joblib.delayed(worker.run_job)(job, folders[job.key]) for job in jobs)
 
 
 @contextmanager
 def _processes(jobs: int | None) -> Iterator[joblib.Parallel]:
-    """Processes of this machine, so many at a time."""
+    """Processes of this machine, ``jobs`` of them."""
     import joblib
 
     with joblib.parallel_config(backend="loky"):
@@ -61,8 +61,8 @@ def _processes(jobs: int | None) -> Iterator[joblib.Parallel]:
         yield parallel
     except BrokenProcessPool as error:
         raise SweepError(
-            "a process of the sweep was ended from outside, perhaps for want of memory; what was done is stored, "
-            "and the same command goes on from there (with --jobs 1 it takes the least memory)"
+            "a process of the sweep was ended from outside, perhaps because memory ran out; what was done is stored, "
+            "and the same command continues from there (--jobs 1 needs the least memory)"
         ) from error
 
 
@@ -74,7 +74,7 @@ def _cluster(scheduler: str) -> Iterator[joblib.Parallel]:
     try:
         from distributed import CancelledError, Client, KilledWorker
     except ImportError as error:
-        raise SweepError("--backend dask wants the packages of an extra: pip install -e '.[cluster]'") from error
+        raise SweepError("--backend dask needs dask, which is not installed: pip install 'bnnlib[cluster]'") from error
     try:
         client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -87,17 +87,19 @@ def _cluster(scheduler: str) -> Iterator[joblib.Parallel]:
         except TimeoutError as error:
             raise SweepError(f"the cluster at {scheduler} has no worker; start some: {WORKER}") from error
         except KilledWorker as error:
-            raise SweepError(f"a job ended each worker that took it, perhaps for want of memory: {error}") from error
+            raise SweepError(
+                f"a job ended each worker that took it, perhaps because memory ran out: {error}"
+            ) from error
         except CancelledError as error:
             reason = " ".join(str(error).split())
             raise SweepError(
                 f"the scheduler at {scheduler} was lost ({reason}); what was done is stored: start it and its workers "
-                "again, and the same command goes on from there"
+                "again, and the same command continues from there"
             ) from error
 
 
 def _dask_backend(client: Client) -> ParallelBackendBase:
-    """The backend of joblib for Dask, which leaves no job to this machine."""
+    """The backend of joblib for Dask, without jobs on this machine."""
     from joblib._dask import DaskDistributedBackend
 
     class WorkersOnly(DaskDistributedBackend):  # type: ignore[misc]

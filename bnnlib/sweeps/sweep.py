@@ -9,25 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bnnlib import tracking
 from bnnlib.config.params import Params
 from bnnlib.data import sources
 from bnnlib.sweeps import backends, grid, logbook, worker
-from bnnlib.sweeps.backends import Engine
-from bnnlib.sweeps.grid import Job, Run, SweepError
+from bnnlib.sweeps.backends import Workers
+from bnnlib.sweeps.grid import Job, SweepError
+from bnnlib.sweeps.results import Run
 from bnnlib.sweeps.tables import Tables
 from bnnlib.sweeps.worker import Outcome
+from bnnlib.tracking.run import open_run
 
 
-def perform(base: Params, axes: Mapping[str, Sequence[object]], data: Path, out: Path, engine: Engine) -> Iterator[str]:
+def perform(
+    base: Params, axes: Mapping[str, Sequence[object]], data: Path, out: Path, workers: Workers
+) -> Iterator[str]:
     """Train what the grid names and the table ``out`` lacks; yields a line for each result, to be shown.
 
     ``base``: params.yaml. ``data``: the folder with the manifests, NAME.sha256, and perhaps raw files in raw/.
-    `SweepError` where the options are faulty, the table comes from another recipe, or, once all other jobs are done, a
-    job failed.
+    `SweepError` where the options are wrong, the table comes from another recipe, or a job failed (raised when all
+    other jobs are done).
     """
     points = grid.variants(base, axes)
-    engine.check()
+    workers.check()
     code = worker.code_fingerprint()
     jobs = grid.distinct(_job(cfg, data, code) for cfg in points)
     tables = Tables(out)
@@ -39,8 +42,8 @@ def perform(base: Params, axes: Mapping[str, Sequence[object]], data: Path, out:
         return
     logged = {"jobs": len(waiting), **{axis: ",".join(map(str, values)) for axis, values in axes.items()}}
     failed = []
-    with tracking.open_run("sweep", logged, sorted({_manifest(data, job.data.name) for job in jobs})) as log:
-        outcomes = backends.results(waiting, _folders(waiting, data), engine)
+    with open_run("sweep", logged, sorted({_manifest(data, job.data.name) for job in jobs})) as log:
+        outcomes = backends.results(waiting, _folders(waiting, data), workers)
         for number, outcome in enumerate(outcomes, start=1):
             if outcome.run is None:
                 failed.append(f"{outcome.job}: {outcome.error}")
@@ -51,7 +54,7 @@ def perform(base: Params, axes: Mapping[str, Sequence[object]], data: Path, out:
         log.log_artifact(tables.path)
         log.log_artifact(tables.histories)
     if failed:
-        listed = "\n".join(f"  {fault}" for fault in failed)
+        listed = "\n".join(f"  {each}" for each in failed)
         raise SweepError(f"{len(failed)} of {len(waiting)} runs failed, the others are in {out}:\n{listed}")
 
 
@@ -66,7 +69,7 @@ def _manifest(data: Path, name: str) -> Path:
 def _refuse_strangers(
     tables: Tables, base: Params, axes: Mapping[str, Sequence[object]], data: Path, code: str
 ) -> None:
-    """`SweepError` where the table holds a run that these parameters and this code would not give the same key."""
+    """`SweepError` where the table holds a run whose key differs from what these parameters and this code give."""
     strangers = [run for run in tables.runs.values() if run.key != _key_now(run, base, axes, data, code)]
     if strangers:
         raise SweepError(

@@ -1,4 +1,4 @@
-"""The tables of a sweep on disk: a row for each run, and beside it a row for each epoch of each run."""
+"""The tables of a sweep on disk: one with a row for each run, one with a row for each epoch of each run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from bnnlib.core import files
 from bnnlib.core.files import FileError
-from bnnlib.sweeps import grid
-from bnnlib.sweeps.grid import Moment, Run
+from bnnlib.sweeps import results
+from bnnlib.sweeps.results import Moment, Run
 
 Row = TypeVar("Row", bound=BaseModel)
 BASELINE_COMMIT = "59841fe"
@@ -25,7 +25,7 @@ BASELINE_COLUMNS = [
 
 
 class Tables:
-    """The table of runs and, beside it, that of their epochs; a run is there when both have it."""
+    """The table of runs and, beside it, that of their epochs; a run counts when both hold it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,8 +42,8 @@ class Tables:
         self.write()
 
     def write(self) -> None:
-        """Write both files, also where they hold no run yet."""
-        runs, moments = grid.ordered(self.runs.values(), self._moments)
+        """Write both files, even when they hold no run yet."""
+        runs, moments = results.ordered(self.runs.values(), self._moments)
         _write(self.histories, Moment, moments)
         _write(self.path, Run, runs)
 
@@ -57,14 +57,14 @@ def baseline_rows(path: Path) -> list[Run]:
     """The runs of the topology `baseline` from the table of commit 59841fe, as it measured them.
 
     At that commit there was one topology, and recipes had profiles. The run of the profile `record`, a longer training
-    that did not help, is left out: the README does not show it.
+    that did not help, is left out: no page shows it.
     """
     found = _lines(path, BASELINE_COLUMNS)
     return [_parsed(path, line, Run, _translated(cells)) for line, cells in found if cells["profile"] != "record"]
 
 
 def _translated(cells: dict[str, Any]) -> dict[str, Any]:
-    """Cells under the columns of today."""
+    """Cells under today's columns."""
     return {"topology": "baseline", **{name: cell for name, cell in cells.items() if name != "profile"}}
 
 

@@ -13,14 +13,16 @@ from bnnlib.core.errors import BnnError
 from bnnlib.data import prepare, sources
 from bnnlib.data.sources import Source
 from bnnlib.data.splits import Split
-from bnnlib.nn import convnet
+from bnnlib.nn.published import restore
 from bnnlib.scoring import evaluation
-from bnnlib.sweeps.grid import Job, Moment, Run, SweepError
+from bnnlib.sweeps.grid import Job, SweepError
+from bnnlib.sweeps.results import Moment, Run
 from bnnlib.training import loop
 from bnnlib.training.loop import Epoch
 
-# All of the project that computes a row: folders and files of the package. Of the parameters the values are in the key.
+# The folders and files of the package that compute a row. The values of the parameters are part of the key.
 CODE = (
+    "config/spec.py",
     "config/topology.py",
     "core/runtime.py",
     "data/idx.py",
@@ -37,7 +39,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job came to: its row and its epochs, or the fault that ended it."""
+    """The result of a job: its row and its epochs, or the error that ended it."""
 
     job: Job
     run: Run | None
@@ -88,7 +90,7 @@ def _train(job: Job, splits: Mapping[str, Split]) -> tuple[Run, tuple[Moment, ..
     runtime.configure(cfg.runtime.threads, device)
     epochs = list(loop.fit(splits["train"], splits["validation"], cfg))
     best = loop.best(epochs)
-    model = convnet.restore(best.published).to(device)
+    model = restore(best.published).to(device)
     scores = evaluation.evaluate(model, *evaluation.tensors(splits["test"], device)).scores
     run = Run(
         dataset=job.data.name,

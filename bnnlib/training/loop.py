@@ -12,23 +12,23 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
-from bnnlib.config.params import Training
+from bnnlib.config.spec import Training
 from bnnlib.data.mnist import CLASSES
 from bnnlib.data.splits import Split
-from bnnlib.nn import convnet
-from bnnlib.nn.convnet import ConvNet, NonFiniteError, Published
+from bnnlib.nn.convnet import ConvNet
+from bnnlib.nn.published import NonFiniteError, Published, publish, restore
 from bnnlib.scoring import evaluation, metrics
 from bnnlib.scoring.metrics import Scores
 from bnnlib.training import batches, optimizers
 
-NORM_BATCH = 500  # images at a time, where batch norm is re-estimated
+NORM_BATCH = 500  # batch size for re-estimating batch norm
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to.
+    """The results of one epoch.
 
-    ``train`` scores are means over the epoch's images as the network met them, in training mode; ``validation`` scores
+    ``train`` scores are means over the epoch's images, as they were trained on, in training mode; ``validation`` scores
     are those of ``published``. ``flip_ratio`` is the share of binary weights whose sign differs from the epoch before,
     None for wider weights. ``learning_rate`` is Adam's in the last step.
     """
@@ -59,7 +59,7 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     """Train by `optimizers` with a one-cycle schedule; yield after each epoch.
 
     Latent weights of a 1-bit network are clipped to [-latent_clip, latent_clip] after each step (arXiv:1602.02830).
-    Raises `NonFiniteError` naming the first faulty step.
+    Raises `NonFiniteError`, which names the first step whose loss is not finite.
     """
     torch.manual_seed(cfg.seed)
     order = torch.Generator().manual_seed(cfg.seed)
@@ -68,54 +68,53 @@ def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
     held_out = evaluation.tensors(validation, device)
     model = ConvNet(cfg.topology, cfg.quantization).to(device)
     steps = batches.count(len(images), recipe.batch_size)
-    used = optimizers.build(model, cfg)
+    used = optimizers.build(model, recipe)
     schedules = [optimizers.schedule(optimizer, epochs, steps) for optimizer in used]
-    augmentation = batches.Augmentation(recipe.shift, recipe.shift_share, recipe.contrast, recipe.rotation, recipe.zoom)
     for epoch in range(1, epochs + 1):
         signs_before = _weight_signs(model)
-        met, learning_rate = [], 0.0
+        seen, learning_rate = [], 0.0
         model.train()
-        for step, batch in enumerate(batches.shuffled(images, labels, recipe.batch_size, augmentation, order)):
+        for step, batch in enumerate(batches.shuffled(images, labels, recipe.batch_size, recipe.augmentation, order)):
             model.progress = (epoch - 1 + step / steps) / epochs
-            met.append(_step(model, used, batch, cfg.latent_clip))
+            seen.append(_step(model, used, batch, cfg.latent_clip))
             learning_rate = float(schedules[0].get_last_lr()[0])
             for schedule in schedules:
                 schedule.step()
-        train_scores = _scores(met, epoch)
+        train_scores = _scores(seen, epoch)
         if cfg.norm_images is not None:
             reestimate_norms(model, images[: cfg.norm_images])
-        published = convnet.publish(model, epoch)
+        published = publish(model, epoch)
         yield Epoch(
             epoch=epoch,
             learning_rate=learning_rate,
-            flip_ratio=_flip_ratio(signs_before, _weight_signs(model)) if cfg.bits == 1 else None,
+            flip_ratio=_flip_ratio(signs_before, _weight_signs(model)) if model.quantizer.binary else None,
             train=train_scores,
-            validation=evaluation.evaluate(convnet.restore(published).to(device), *held_out).scores,
+            validation=evaluation.evaluate(restore(published).to(device), *held_out).scores,
             published=published,
         )
 
 
-class _Met(NamedTuple):
-    """What the network made of a batch. On the device, because reading a number would make the training wait."""
+class _Seen(NamedTuple):
+    """Loss and predictions of one batch. On the device, because reading a number would make the training wait."""
 
     loss: Tensor  # scalar, mean over the batch
     predictions: Tensor  # (batch,)
     labels: Tensor  # (batch,)
 
 
-def _scores(met: Sequence[_Met], epoch: int) -> Scores:
-    """Scores over all images of an epoch, as the network met them in training, each image counted once."""
-    losses = torch.stack([each.loss for each in met]).double().cpu()
+def _scores(seen: Sequence[_Seen], epoch: int) -> Scores:
+    """Scores over all images of an epoch, as they were trained on, each image counted once."""
+    losses = torch.stack([each.loss for each in seen]).double().cpu()
     bad = torch.nonzero(~torch.isfinite(losses))
     if len(bad):
         at = int(bad[0])
         raise NonFiniteError(
             f"training loss is {losses[at].item()} at epoch {epoch}, step {at + 1} of {len(losses)}; "
-            "a smaller learning_rate may help"
+            "a smaller learning rate may help"
         )
-    sizes = torch.tensor([len(each.labels) for each in met], dtype=torch.float64)
-    labels = torch.cat([each.labels for each in met]).cpu().numpy()
-    predictions = torch.cat([each.predictions for each in met]).cpu().numpy()
+    sizes = torch.tensor([len(each.labels) for each in seen], dtype=torch.float64)
+    labels = torch.cat([each.labels for each in seen]).cpu().numpy()
+    predictions = torch.cat([each.predictions for each in seen]).cpu().numpy()
     return metrics.scores(metrics.confusion(labels, predictions, CLASSES), float(losses @ sizes))
 
 
@@ -123,15 +122,15 @@ def _scores(met: Sequence[_Met], epoch: int) -> Scores:
 def reestimate_norms(model: ConvNet, images: Tensor) -> None:
     """Give each batch norm the statistics of these images, the mean over batches. images: uint8 (n, 28, 28), n >= 2.
 
-    The running averages of the training follow its last few batches alone, of images that augmentation has changed
-    and of weights that have moved since. The training goes on as it would have, for there batch norm takes the
-    statistics of each batch.
+    The running averages of the training follow only its last few batches, whose images were augmented and whose
+    weights have changed since. The training itself is not affected, because there batch norm takes the statistics of
+    each batch.
     """
     model.progress = 1.0  # with the weights that will be published
     update_bn(images.tensor_split(batches.count(len(images), NORM_BATCH)), model)
 
 
-def _step(model: ConvNet, used: Sequence[Optimizer], batch: tuple[Tensor, Tensor], latent_clip: float | None) -> _Met:
+def _step(model: ConvNet, used: Sequence[Optimizer], batch: tuple[Tensor, Tensor], latent_clip: float | None) -> _Seen:
     """One step of the optimizers."""
     images, labels = batch
     logits = model(images)
@@ -142,7 +141,7 @@ def _step(model: ConvNet, used: Sequence[Optimizer], batch: tuple[Tensor, Tensor
         optimizer.step()
     if latent_clip is not None:
         _clip_latent_weights(model, latent_clip)
-    return _Met(loss.detach(), logits.detach().argmax(dim=1), labels)
+    return _Seen(loss.detach(), logits.detach().argmax(dim=1), labels)
 
 
 @torch.no_grad()

@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
-from bnnlib.config.params import Training
+from bnnlib.config import spec
 from bnnlib.nn.convnet import ConvNet
 
 
 class Bop(Optimizer):
-    """Flip signs where a moving average of the gradient asks for it long enough (arXiv:1906.02107).
+    """Flip signs where a moving average of the gradient asks for it (arXiv:1906.02107).
 
     m = (1 - lr) m + lr g; then w = -w where abs(m) > threshold and sign(m) = sign(w). ``lr`` is the paper's adaptivity
-    rate. There are no latent weights: a weight's magnitude stays what it was at the start and means nothing.
+    rate. There are no latent weights: the magnitude of a weight stays what it was at the start and has no meaning.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float, threshold: float) -> None:
@@ -84,7 +84,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """About the nearest matrix whose singular values are all the same, near 1: (m, n), m <= n for speed.
 
     Five steps of the Newton-Schulz iteration of Muon (arXiv:2502.16982): X = a X + b (X X^T) X + c (X X^T)^2 X, which
-    brings singular values from nearly 0 up into 0.7 to 1.2 as fast as can be, and no closer.
+    brings singular values from nearly 0 into 0.7 to 1.2 quickly, but no closer to 1.
     """
     x = matrix / (matrix.norm() + 1e-7)
     for _ in range(5):
@@ -93,7 +93,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     return x
 
 
-def build(model: ConvNet, cfg: Training) -> list[Optimizer]:
+def build(model: ConvNet, recipe: spec.Recipe) -> list[Optimizer]:
     """The optimizers of a network's parameters, each with its peak learning rates.
 
     Weight decay acts on convolution weights alone, not on batch norm nor on learned steps, nor on Bop's weights. It is
@@ -101,12 +101,13 @@ def build(model: ConvNet, cfg: Training) -> list[Optimizer]:
     """
     weights = [layer.weight for layer in model.layers()]
     others = [parameter for parameter in model.parameters() if all(parameter is not weight for weight in weights)]
-    rate, decay = cfg.recipe.learning_rate, cfg.recipe.weight_decay
-    if cfg.bop is not None:
-        return [_adam(rate, (others, 0.0)), Bop(weights, cfg.bop.rate, cfg.bop.threshold)]
-    if cfg.muon_rate is not None:
-        return [_adam(rate, (others, 0.0)), Muon(weights, cfg.muon_rate, decay)]
-    return [_adam(rate, (weights, decay), (others, 0.0))]
+    chosen = recipe.optimizer
+    if isinstance(chosen, spec.Adam):
+        return [_adam(chosen.rate, (weights, chosen.weight_decay), (others, 0.0))]
+    rest = _adam(chosen.adam_rate, (others, 0.0))
+    if isinstance(chosen, spec.Bop):
+        return [rest, Bop(weights, chosen.rate, chosen.threshold)]
+    return [rest, Muon(weights, chosen.rate, chosen.weight_decay)]
 
 
 def _adam(rate: float, *groups: tuple[Sequence[Tensor], float]) -> Optimizer:

@@ -1,4 +1,4 @@
-"""The reference's loop: its topology, what is binary in it, what it makes of an image, and that it learns."""
+"""The baseline's loop: its topology, what is binary in it, its input, and that it learns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bnnlib.scoring.metrics import Scores
 
 
 def inputs_of_convolutions(model: nn.Module, images: Tensor) -> list[Tensor]:
-    """What each convolution is given."""
+    """The input of each convolution."""
     seen: list[Tensor] = []
     for layer in model.modules():
         if isinstance(layer, Convolution):
@@ -35,7 +35,7 @@ def test_topology(binary: bool) -> None:
     assert [(norm.num_features, norm.affine) for norm in norms] == [(32, False), (16, False), (8, False)]
 
 
-def test_weights_activations_and_input_of_the_binary_network_are_signs() -> None:
+def test_the_binary_network_has_signs_as_weights_activations_and_input() -> None:
     torch.manual_seed(0)
     model = baseline_loop.network(binary=True)
     for given in inputs_of_convolutions(model, torch.randn(5, 1, 28, 28)):
@@ -61,7 +61,7 @@ def test_the_other_network_is_real_valued() -> None:
     assert torch.equal(head.quantize(head.weight), head.weight)
 
 
-def test_sign_and_its_slope() -> None:
+def test_sign_and_its_gradient() -> None:
     x = torch.tensor([-1.5, -1.0, -0.25, -0.0, 0.0, 1.0, 1.5], requires_grad=True)
     y = Sign()(x)
     y.backward(torch.full_like(x, 3.0))
@@ -79,7 +79,7 @@ def test_an_image_is_normalised() -> None:
     assert image[0, 4, 3].item() == pytest.approx(-0.1307 / 0.3081)
 
 
-def test_the_rate_is_halved_where_the_validation_loss_gets_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_learning_rate_is_halved_when_the_validation_loss_stops_falling(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = []
 
     def stuck(*_: object) -> Scores:
@@ -92,7 +92,7 @@ def test_the_rate_is_halved_where_the_validation_loss_gets_stuck(monkeypatch: py
     monkeypatch.setattr(baseline_loop, "_train", note)
     blank = Split(np.zeros((20, 28, 28), np.uint8), np.arange(20, dtype=np.uint8) % 10)
     assert len(list(baseline_loop.fit(blank, blank, binary=False, epochs=8))) == 8
-    assert rates == [0.01] * 4 + [0.005] * 3 + [0.0025]  # the first loss, then three that are no lower, and so on
+    assert rates == [0.01] * 4 + [0.005] * 3 + [0.0025]  # the first loss, then three that are not lower, and so on
 
 
 def test_no_gradient_is_above_one() -> None:
@@ -113,7 +113,7 @@ def test_it_learns(binary: bool, parts: dict[str, Split]) -> None:
     assert scores.macro_f1 > 0.3
 
 
-def test_the_demand_for_deterministic_algorithms_is_lifted_for_it_alone() -> None:
+def test_nondeterministic_algorithms_are_allowed_only_inside_the_loop() -> None:
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:

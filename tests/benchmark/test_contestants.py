@@ -1,7 +1,8 @@
-"""Contestants predict like the network that they stand for, whatever runs them."""
+"""Contestants predict like their network, whatever runs them."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -10,33 +11,33 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from support import patterns, peers, topologies
+from support.paths import ROOT
 from torch.nn import functional
 
 from bnnlib.benchmark.prediction import contestants, onnx_peer
 from bnnlib.benchmark.prediction.contestants import Contestant
-from bnnlib.benchmark.prediction.onnx_peer import PeerError
-from bnnlib.config.params import Quantization
+from bnnlib.config.spec import Quantization
 from bnnlib.config.topology import Topology
 from bnnlib.data import mnist, splits
 from bnnlib.export import pack
-from bnnlib.nn import convnet
-from bnnlib.nn.convnet import Published
+from bnnlib.nn.published import Published, publish, restore
 from bnnlib.packed import reference
+from bnnlib.report.figures import benchmark as figure
 from bnnlib.scoring import evaluation
 
-TOPOLOGIES = {"plain": topologies.BASELINE, "pooled": topologies.SMALL, "rows left out": topologies.UNEVEN}
+TOPOLOGIES = {"plain": topologies.BASELINE, "pooled": topologies.SMALL, "rows dropped": topologies.UNEVEN}
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
 
 
 def untrained(topology: Topology, signs: str) -> Published:
     """A full-precision network whose batch norms have the statistics of the images."""
-    return convnet.publish(patterns.random_network(topology, Quantization(bits=16), IMAGES, signs), epoch=1)
+    return publish(patterns.random_network(topology, Quantization(bits=16), IMAGES, signs), epoch=1)
 
 
 def float64_logits(published: Published, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The network's logits in float64, layer by layer without any folding, and without half values between."""
+    """The network's logits in float64, layer by layer, without folding or half-precision values between layers."""
     x = (torch.from_numpy(images).double()[:, None] / mnist.WHITE - mnist.MEAN) / mnist.STD
-    *blocks, head = convnet.restore(published).double().layers()
+    *blocks, head = restore(published).double().layers()
     for layer in [*blocks, head]:
         y = functional.max_pool2d(functional.conv2d(x, layer.weight), layer.pool)
         norm = layer.norm
@@ -92,7 +93,7 @@ def test_a_network_of_the_head_alone() -> None:
 
 
 @pytest.mark.parametrize(("signs", "expected"), [("positive", [True] * 4), ("mixed", [False, False, True, True])])
-def test_scales_stay_apart_only_where_a_layer_pools_and_one_is_negative(signs: str, expected: list[bool]) -> None:
+def test_scales_are_separate_only_if_a_layer_pools_and_one_is_negative(signs: str, expected: list[bool]) -> None:
     folded = contestants.fold(untrained(topologies.SMALL, signs))
     assert [layer.pool for layer in folded] == [2, 2, 1, 1]
     assert [layer.scale is None for layer in folded] == expected
@@ -102,7 +103,7 @@ def test_scales_stay_apart_only_where_a_layer_pools_and_one_is_negative(signs: s
 def test_every_contestant_predicts_like_its_network(signs: str) -> None:
     published, one_bit = patterns.trained(16, signs), pack.pack(patterns.trained(1, signs))
     data = patterns.split(200, seed=2)
-    full = evaluation.logits(convnet.restore(published), torch.from_numpy(data.images)).numpy().argmax(axis=1)
+    full = evaluation.logits(restore(published), torch.from_numpy(data.images)).numpy().argmax(axis=1)
     folded = contestants.fold(published)
     others, missing = contestants.of_onnxruntime(folded, data.images[:64], [1])
     field = [*contestants.of_torch(folded, 1), *others, *contestants.of_ours(one_bit, [1, 2])]
@@ -127,7 +128,7 @@ def test_int8_is_int8(signs: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["torch_fp32", "onnxruntime_int8", "fast"])
-def test_a_contestant_that_predicts_something_else_is_not_timed(name: str) -> None:
+def test_a_contestant_with_wrong_predictions_is_refused(name: str) -> None:
     labels = np.arange(100) % 10
     data = splits.Split(np.zeros((100, 28, 28), np.uint8), labels.astype(np.uint8))
     wrong = labels.copy()
@@ -137,7 +138,7 @@ def test_a_contestant_that_predicts_something_else_is_not_timed(name: str) -> No
         contestants.check(Contestant(name, 1, lambda _: logits), data, labels, labels)
 
 
-def test_each_network_has_its_own_predictions() -> None:
+def test_a_contestant_is_compared_with_its_own_network() -> None:
     labels = np.arange(100) % 10
     data = splits.Split(np.zeros((100, 28, 28), np.uint8), labels.astype(np.uint8))
     other = (labels + 1) % 10
@@ -146,7 +147,7 @@ def test_each_network_has_its_own_predictions() -> None:
     assert (found.accuracy, found.agreement) == (0.0, 1.0)
 
 
-def test_batches_are_those_that_the_images_fill_and_the_contestant_takes() -> None:
+def test_batch_sizes_are_limited_by_the_images_and_by_the_contestant() -> None:
     field = [Contestant(name, 1, lambda images: images[:, 0].astype(np.float32)) for name in ("reference", "fast")]
 
     def sizes(images: int) -> list[tuple[str, int]]:
@@ -164,12 +165,15 @@ def test_peers_that_are_not_installed(package: str, monkeypatch: pytest.MonkeyPa
     field, missing = contestants.of_onnxruntime(contestants.fold(untrained(topologies.SMALL, "mixed")), IMAGES, [1])
     assert field == []
     assert missing.keys() == {"onnxruntime_fp32", "onnxruntime_int8"}
-    for name, reason in missing.items():
-        assert reason.startswith(f"{name} needs the package {package} (")
+    for reason in missing.values():
+        assert f"needs {package}, which is not installed" in reason
         assert reason.endswith("pip install 'bnnlib[peers]'")
 
 
-def test_a_session_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(PeerError, match="needs the package onnxruntime"):
-        onnx_peer.session(b"", 1)
+def test_all_modules_import_without_the_peers() -> None:
+    code = "import sys; sys.modules.update(onnx=None, onnxruntime=None); import bnnlib.benchmark.prediction.record"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_figure_knows_which_contestants_run_the_1_bit_network() -> None:
+    assert figure.ONE_BIT == contestants.ONE_BIT

@@ -1,4 +1,4 @@
-"""The measurement with AVX-512 masked, in a process of its own."""
+"""The measurement without AVX-512, in a child process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from support.paths import ROOT
 
 from bnnlib.benchmark import isolated
-from bnnlib.benchmark.isolated import ChildError
+from bnnlib.benchmark.isolated import MaskedError
 from bnnlib.benchmark.timing import Effort
 
-# Compiles `run` and prints how often its code names the widest registers.
+# Compiles `run` and prints how often its machine code names the 512-bit registers.
 WIDEST = """
 import numpy as np
 from support.networks import baseline
@@ -24,9 +24,13 @@ print("".join(kernels.run.inspect_asm().values()).count("zmm"))
 """
 
 
-def test_a_fault_in_the_child_is_told() -> None:
-    with pytest.raises(ChildError, match=r"ended with 1: nowhere/full\.safetensors: cannot be read"):
-        isolated.call(Path("nowhere"), Path("nowhere"), 1, Effort())
+def test_the_child_runs_this_package_and_reports_its_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in a folder with another package of this name."""
+    monkeypatch.chdir(tmp_path)
+    Path("bnnlib").mkdir()
+    Path("bnnlib/__init__.py").write_text("raise SystemExit('another package')")
+    with pytest.raises(MaskedError, match=r" 1: nowhere/full\.safetensors: cannot be read"):
+        isolated.run(Path("nowhere"), Path("nowhere"), 1, Effort())
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the mask is for x86 processors")

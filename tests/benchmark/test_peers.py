@@ -1,4 +1,4 @@
-"""A missing package skips tests on a person's machine, and fails them in CI."""
+"""A missing package skips tests on a developer's machine and fails them in CI."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import pytest
 from support import peers
 
 
-def test_a_package_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_package_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     assert peers.package("json") is json
 
 
 @pytest.mark.parametrize(("value", "kind"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
-def test_one_that_is_missing(value: str, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_skips_or_fails(
+    value: str, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CI", value)
     with pytest.raises(kind, match="no_such_package cannot be imported"):
         peers.package("no_such_package")

@@ -1,4 +1,4 @@
-"""The record of a benchmark, from fabricated times: ratios by hand, what is missing."""
+"""The record of the prediction benchmark, from made-up times: ratios by hand, missing contestants."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RATIOS = {
 }
 
 
-def test_ratios_worked_by_hand() -> None:
+def test_ratios_computed_by_hand() -> None:
     found = benchmarks.as_json()
     assert found["ratios"] == RATIOS
     assert found["masked"]["ratios"] == {"torch_fp32": 8.0}
@@ -35,17 +35,17 @@ def test_ratios_worked_by_hand() -> None:
     assert [time["us_per_image"]["median"] for time in found["alone"]] == [9.0, 5.0]
 
 
-def test_each_ratio_takes_the_best_batch_of_each() -> None:
+def test_a_ratio_compares_each_at_its_best_batch_size() -> None:
     found = benchmarks.found()
     times = {**found.times, Key("torch_fp32", 1, 256): benchmarks.same(90.0), Key("fast", 1, 256): [5.0, 6.0, 7.0]}
     ratio = record.ratios(dataclasses.replace(found, times=times))["torch_fp32"]
     assert ratio.of == (Key("torch_fp32", 1, 256), Key("fast", 1, 256))
     assert ratio.value == 15.0
-    # Rounds: 18, 15, 90 / 7; half way between each two.
+    # Rounds: 18, 15, 90 / 7; the quartiles are half way between neighbours.
     assert (ratio.low, ratio.high) == (pytest.approx((90 / 7 + 15) / 2, abs=5e-4), 16.5)
 
 
-def test_what_is_missing_is_null_with_its_reason() -> None:
+def test_a_missing_ratio_is_null_and_has_a_reason() -> None:
     found = benchmarks.as_json_without_peers()
     missing = {
         "onnxruntime_fp32": "no onnxruntime",
@@ -59,7 +59,7 @@ def test_what_is_missing_is_null_with_its_reason() -> None:
     assert (found["masked"]["ratios"], found["masked"]["reason"]) == ({"torch_fp32": None}, "no AVX2")
 
 
-def test_the_record_is_json_and_complete() -> None:
+def test_the_record_is_complete_json() -> None:
     found = benchmarks.as_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["date"] == "2026-01-02"

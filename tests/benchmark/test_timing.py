@@ -1,4 +1,4 @@
-"""The timing core with a clock of its own: who is called when, and what is made of the samples."""
+"""Timing with a simulated clock: which calls are made and counted, and the statistics of the samples."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bnnlib.benchmark.timing import Effort, Entry, Key, Spread
 
 
 class World:
-    """Contestants that take a known time, and write down what happens. Reading the clock takes no time."""
+    """Contestants that take a known time and log their calls. Reading the clock takes no time."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.log: list[str] = []
 
     def entry(self, name: str, batch: int, *seconds: float) -> Entry:
-        """Calls take these seconds, one after the other, the last one from then on."""
+        """The seconds of each call; all further calls take the last value."""
         waiting = itertools.chain(seconds[:-1], itertools.repeat(seconds[-1]))
 
         def run() -> None:
@@ -32,14 +32,14 @@ class World:
         return self.now
 
 
-def test_microseconds_an_image() -> None:
+def test_times_are_microseconds_per_image() -> None:
     world = World()
     found = timing.measure([world.entry("a", 4, 0.5), world.entry("b", 1, 0.25)], Effort(3, 0.1, 1.0), world.clock)
     assert found == {("a", 1, 4): [125_000.0] * 3, ("b", 1, 1): [250_000.0] * 3}
 
 
-def test_neither_warm_up_nor_settling_is_counted() -> None:
-    # Warm-up: a first call of 9 s, a second of 0.5 s by which two fill a sample. Then 0.5 s to settle.
+def test_neither_warm_up_nor_settling_calls_are_counted() -> None:
+    # Warm-up: calls of 9 s and 0.5 s; by the second, two calls fill a sample. Then one of 0.5 s to settle.
     world = World()
     [samples] = timing.measure([world.entry("a", 1, 9.0, 0.5, 0.5, 0.25)], Effort(1, 0.4, 1.0), world.clock).values()
     assert samples == [250_000.0]
@@ -58,7 +58,7 @@ def test_a_call_longer_than_a_sample_is_one_sample() -> None:
     assert world.log.count("a") == 2 + 2 * 2
 
 
-def test_all_have_their_turn_in_every_round_in_changing_order() -> None:
+def test_every_round_times_each_contestant_once_in_a_random_order() -> None:
     world = World()
     timing.measure([world.entry(name, 1, 2.0) for name in "abcd"], Effort(6, 0.0, 1.0), world.clock)
     turns = [line.removeprefix("prepare ") for line in world.log if line.startswith("prepare ")][4:]
@@ -67,7 +67,7 @@ def test_all_have_their_turn_in_every_round_in_changing_order() -> None:
     assert len(set(rounds)) > 1
 
 
-def test_median_and_quartiles_by_hand() -> None:
+def test_median_and_quartiles_computed_by_hand() -> None:
     assert timing.spread([4.0, 1.0, 3.0, 2.0, 100.0]) == Spread(3.0, 2.0, 4.0)
     assert timing.spread([1.0, 2.0]) == Spread(1.5, 1.25, 1.75)
     assert timing.spread([7.0]) == Spread(7.0, 7.0, 7.0)
@@ -80,12 +80,16 @@ def test_quartiles_are_those_of_numpy() -> None:
     assert (found.low, found.median, found.high) == pytest.approx(expected.tolist(), rel=1e-15)
 
 
-def test_a_ratio_is_that_of_the_medians_its_spread_that_of_the_rounds() -> None:
+def test_a_ratio_is_of_the_medians_and_its_quartiles_are_of_the_rounds() -> None:
     # Rounds: 10/1, 20/4, 60/3 = 10, 5, 20, of which the quartiles are 7.5 and 15; medians 20 and 3.
     assert timing.ratio([10.0, 20.0, 60.0], [1.0, 4.0, 3.0]) == Spread(20 / 3, 7.5, 15.0)
 
 
-def test_the_fastest_of_several_names_on_so_many_threads() -> None:
+def test_a_spread_is_rounded_after_the_factor() -> None:
+    assert timing.rounded(Spread(1.00049, 0.0004, 2.0), 2.0) == {"median": 2.001, "low": 0.001, "high": 4.0}
+
+
+def test_the_fastest_key_of_several_names_on_a_number_of_threads() -> None:
     times = {Key("a", 1, 1): [5.0], Key("a", 1, 64): [3.0], Key("b", 1, 64): [2.0], Key("a", 2, 64): [1.0]}
     assert timing.fastest(times, ["a"], 1) == Key("a", 1, 64)
     assert timing.fastest(times, ["a", "b"], 1) == Key("b", 1, 64)

@@ -1,4 +1,4 @@
-"""Races and turns with a clock of their own."""
+"""Races and timed blocks with a simulated clock; what each loop trains."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 import torch
 from support import trainings
+from torch import nn
 
 from bnnlib.benchmark.timing import Key
-from bnnlib.benchmark.training import contest
-from bnnlib.benchmark.training.contest import OURS, REFERENCE, Race
-from bnnlib.config.params import Training
+from bnnlib.benchmark.training import baseline_loop, contest
+from bnnlib.benchmark.training.contest import BASELINE, OURS, Race
+from bnnlib.config.spec import Training
 from bnnlib.data.splits import Split
 from bnnlib.scoring.metrics import Scores
 from bnnlib.training import loop
 
 
 class World:
-    """Trainings that take a known time an epoch. Reading the clock takes no time."""
+    """Trainings that take a known time per epoch. Reading the clock takes no time."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -45,22 +46,23 @@ class World:
         return self.now
 
 
-def test_a_race_ends_with_the_first_epoch_that_has_the_score() -> None:
-    world, told = World(), []
+def test_a_race_ends_after_the_first_epoch_that_reaches_the_score() -> None:
+    world = World()
+    told: list[str] = []
     world.now = 100.0
     scores = world.scores(2.5, 0.5, 0.977, 0.978, 0.99)
     assert contest.race(scores, 0.978, 4, told.append, world.clock) == Race(True, 7.5, [0.5, 0.977, 0.978], 4)
     assert told[-1] == "epoch 3/4, validation macro-F1 0.9780 after 7.5 s"
-    assert next(scores).macro_f1 == 0.99  # the epoch that nobody trained
+    assert next(scores).macro_f1 == 0.99  # an epoch that was not trained
 
 
-def test_a_race_that_nobody_wins_took_all_its_epochs() -> None:
+def test_a_race_without_the_score_takes_all_its_epochs() -> None:
     world = World()
     found = contest.race(world.scores(2.0, 0.5, 0.6), 0.978, 2, print, world.clock)
     assert found == Race(False, 4.0, [0.5, 0.6], 2)
 
 
-def test_turns_are_timed_by_the_image_and_every_block_is_used() -> None:
+def test_blocks_are_timed_per_image_and_all_are_used() -> None:
     world = World()
     contestants = {"a": world.blocks("a", 0.5), "b": world.blocks("b", 2.0)}
     found = contest.speed(contestants, 1_000, 2, rounds=3, clock=world.clock)
@@ -74,7 +76,7 @@ def few(count: int) -> Split:
     return Split(generator.integers(0, 256, (count, 28, 28), dtype=np.uint8), np.arange(count, dtype=np.uint8) % 10)
 
 
-def test_our_loop_is_the_recipe_with_another_number_of_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_loop_follows_the_recipe_with_another_number_of_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Training] = []
 
     def fit(train: Split, validation: Split, cfg: Training) -> Iterator[loop.Epoch]:
@@ -92,12 +94,21 @@ def test_our_loop_is_the_recipe_with_another_number_of_epochs(monkeypatch: pytes
     assert quarter.norm_images == cfg.norm_images // 4
 
 
-def test_the_reference_trains_the_same_width() -> None:
+def test_the_baseline_trains_the_same_widths(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = baseline_loop.network
+    built: list[bool] = []
+
+    def note(*, binary: bool) -> nn.Sequential:
+        built.append(binary)
+        return network(binary=binary)
+
+    monkeypatch.setattr(baseline_loop, "network", note)
     threads = torch.get_num_threads()
     for variant in ("full", "binary"):
-        loop = contest.loops(trainings.PARAMS.training(variant), 40)[REFERENCE]
-        [scores] = loop(few(40), few(20), 1)
+        baseline = contest.loops(trainings.PARAMS.training(variant), 40)[BASELINE]
+        [scores] = baseline(few(40), few(20), 1)
         assert 0 <= scores.macro_f1 <= 1
+    assert built == [False, True]
     assert torch.get_num_threads() == threads
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -69,12 +70,25 @@ def test_folders_are_made(tmp_path: Path) -> None:
     assert files.read_text(tmp_path / "a" / "b" / "c.txt") == "ä\r\nb\n"
 
 
-@pytest.mark.parametrize("read", [files.read_bytes, files.read_text, files.read_json, files.read_csv, splits.read])
-def test_a_missing_file_is_named_with_the_way_out(tmp_path: Path, read: object) -> None:
-    assert callable(read)
+ADVICE = "; `dvc repro` makes it"
+
+
+@pytest.mark.parametrize(
+    ("read", "advice"),
+    [
+        (files.read_bytes, ""),
+        (files.read_text, ""),
+        (files.read_json, ADVICE),
+        (files.read_csv, ADVICE),
+        (splits.read, ADVICE),
+    ],
+)
+def test_a_missing_file_is_named_with_the_way_out_where_the_pipeline_makes_it(
+    tmp_path: Path, read: Callable[[Path], object], advice: str
+) -> None:
     with pytest.raises(FileError) as caught:
         read(tmp_path / "gone")
-    assert str(caught.value) == f"{tmp_path / 'gone'}: cannot be read (No such file or directory); `dvc repro` makes it"
+    assert str(caught.value) == f"{tmp_path / 'gone'}: cannot be read (No such file or directory){advice}"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +133,7 @@ def test_json_keeps_order_and_digits(tmp_path: Path) -> None:
     assert files.read_json(path) == {"b": 0.1 + 0.2, "a": {"y": 2.0, "x": 1.0}}
 
 
-def test_json_refuses_what_json_cannot_say(tmp_path: Path) -> None:
+def test_json_refuses_what_json_cannot_express(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         files.write_json(tmp_path / "a.json", {"loss": float("nan")})
     assert list(tmp_path.iterdir()) == []
@@ -175,7 +189,7 @@ def test_a_flipped_byte_in_an_array_is_found(tmp_path: Path) -> None:
         assert "dvc repro" in str(caught.value)
 
 
-# One bit each, and all bits: turns digits of the shape into other digits, and flags of the archive into others.
+# One bit each, and all bits: changes digits of the shape to other digits, and flags of the archive to others.
 @pytest.mark.parametrize("mask", [0x01, 0x02, 0x04, 0x08, 0x10, 0xFF])
 def test_a_flipped_byte_anywhere_else_is_found_or_changes_nothing(tmp_path: Path, mask: int) -> None:
     # Large enough that an array whose shape has shrunk is not read to its end by chance.
@@ -208,7 +222,7 @@ def test_a_truncated_split_is_found(tmp_path: Path) -> None:
             splits.read(path)
 
 
-def test_another_numpy_file_is_no_split(tmp_path: Path) -> None:
+def test_another_numpy_file_is_not_a_split(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.save(buffer, split_of(1).images)
     (tmp_path / "a.npz").write_bytes(buffer.getvalue())

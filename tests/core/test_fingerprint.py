@@ -1,4 +1,4 @@
-"""Digests: equal for equal values and for code that does the same by its text, else different."""
+"""Digests are equal for equal values and for code whose text does the same; otherwise they differ."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def double(x: int) -> int:
 '''
 
 
-def test_order_of_keys_has_no_say_but_order_of_a_list_has() -> None:
+def test_order_of_keys_does_not_matter_but_order_of_a_list_does() -> None:
     assert fingerprint.of({"a": 1, "b": [1, 2]}) == fingerprint.of({"b": [1, 2], "a": 1})
     assert fingerprint.of([1, 2]) != fingerprint.of([2, 1])
 
@@ -35,7 +35,7 @@ def test_a_digest_is_the_same_in_every_process() -> None:
         SOURCE.replace("2 * x", "(2 *\n        x)"),
     ],
 )
-def test_comments_docstrings_and_line_breaks_of_code_have_no_say(changed: str) -> None:
+def test_comments_docstrings_and_line_breaks_of_code_do_not_matter(changed: str) -> None:
     assert changed != SOURCE
     assert fingerprint.of_code({"a": changed}) == fingerprint.of_code({"a": SOURCE})
 
@@ -50,9 +50,9 @@ def test_comments_docstrings_and_line_breaks_of_code_have_no_say(changed: str) -
         SOURCE.replace("LIMIT", "BOUND"),
     ],
 )
-def test_what_code_does_is_seen(changed: str) -> None:
+def test_what_code_does_changes_the_digest(changed: str) -> None:
     assert fingerprint.of_code({"a": changed}) != fingerprint.of_code({"a": SOURCE})
 
 
-def test_the_name_of_a_module_is_seen() -> None:
+def test_the_name_of_a_module_changes_the_digest() -> None:
     assert fingerprint.of_code({"a": SOURCE}) != fingerprint.of_code({"b": SOURCE})

@@ -1,4 +1,4 @@
-"""A process that is set up computes the same whatever its surroundings say."""
+"""After the set-up a process computes the same in any environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from bnnlib.core import runtime
 from bnnlib.core.runtime import DeviceError
 
-# In a process of its own, for all that is set up stays so.
+# In a process of its own, because the settings last as long as the process.
 REPORT = """
 import json, random
 import numpy as np
@@ -32,7 +32,7 @@ print(json.dumps({
 """
 
 
-def test_omp_num_threads_has_no_say() -> None:
+def test_omp_num_threads_does_not_matter() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", REPORT], env=environment, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""The other data sets in MNIST's format: what each needs is there, and the pipeline follows data.name."""
+"""The other data sets in MNIST's format: each has what it needs, and the pipeline follows data.name."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from bnnlib.data import idx, mnist, prepare, sources, splits
 from bnnlib.data.sources import SourceError
 from bnnlib.data.splits import Split
 
-NAMES = get_args(params.DataName)
+NAMES = get_args(mnist.DataName)
 IMAGES = {"development": 300, "test": 200}
 
 
-def test_every_data_set_has_all_that_it_needs() -> None:
+def test_every_data_set_has_its_names_and_thresholds() -> None:
     assert set(mnist.CLASS_NAMES) == set(sources.TORCHVISION) == set(params.DataThresholds.model_fields) == set(NAMES)
     for names in mnist.CLASS_NAMES.values():
         assert len(set(names)) == mnist.CLASSES
@@ -55,13 +55,13 @@ def test_debians_fashion_mnist_is_the_one_of_the_manifest() -> None:
 
 
 def drawn(seed: int, count: int) -> Split:
-    """Noise in place of images, as many of each class."""
+    """Noise instead of images, the same number of each class."""
     random = np.random.default_rng(seed)
     return Split(random.integers(0, 256, (count, 28, 28), np.uint8), np.arange(count, dtype=np.uint8) % 10)
 
 
-def published(data: Split) -> tuple[bytes, bytes]:
-    """Images and labels as IDX files, packed."""
+def compressed(data: Split) -> tuple[bytes, bytes]:
+    """Images and labels as compressed IDX files."""
     images = struct.pack(">4I", 0x803, *data.images.shape) + data.images.tobytes()
     labels = struct.pack(">2I", 0x801, len(data.labels)) + data.labels.tobytes()
     return gzip.compress(images, mtime=0), gzip.compress(labels, mtime=0)
@@ -74,11 +74,11 @@ def pieces() -> dict[str, Split]:
 
 @pytest.fixture(scope="module")
 def clone(make_clone: Callable[[str], Clone], pieces: dict[str, Split]) -> Clone:
-    """A clone in which KMNIST is noise: its four files lie in a folder, and its manifest holds their sums."""
+    """A clone in which KMNIST is noise: its four files are in a folder, and its manifest holds their checksums."""
     made = make_clone("data_sets")
     lines = []
     for part, data in pieces.items():
-        for name, content in zip(mnist.PARTS[part], published(data), strict=True):
+        for name, content in zip(mnist.PARTS[part], compressed(data), strict=True):
             files.write_bytes(made.folder.parent / "noise" / f"{name}.gz", content)
             lines.append(f"{hashlib.sha256(content).hexdigest()}  {name}.gz\n")
     (made.folder / "data/kmnist.sha256").write_text("".join(lines))
@@ -88,7 +88,7 @@ def clone(make_clone: Callable[[str], Clone], pieces: dict[str, Split]) -> Clone
 
 def test_an_experiment_with_another_data_set_takes_its_files(clone: Clone, pieces: dict[str, Split]) -> None:
     folder = str(clone.folder.parent / "noise")
-    # No server is there: a fresh logbook would take half of the time.
+    # No server answers there: creating a database for MLflow would take half of the time.
     extra = {"BNN_DATA_DIR": folder, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     clone.run("dvc", "exp", "run", "-S", "data.name=kmnist", "preprocess", **extra)
     lock = clone.read("dvc.lock")
@@ -102,7 +102,7 @@ def test_an_experiment_with_another_data_set_takes_its_files(clone: Clone, piece
     assert len(read["train"].labels) == IMAGES["development"] * 8 // 10
 
 
-def test_a_damaged_packed_file_is_named(clone: Clone, tmp_path: Path) -> None:
+def test_a_damaged_compressed_file_is_named(clone: Clone, tmp_path: Path) -> None:
     manifest = clone.folder / "data/kmnist.sha256"
     for name in sources.read_manifest(manifest):
         content = (clone.folder.parent / "noise" / name).read_bytes()

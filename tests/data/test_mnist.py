@@ -42,21 +42,21 @@ BAD_LABELS = {
         "magic: 0x00000d01, expected 0x00000801 (unsigned bytes, 1 dimensions)",
     ),
     "gzip": (b"\x1f\x8b\x08\x08" + bytes(20), "magic: 0x1f8b0808, expected 0x00000801"),
-    "truncated": (idx_bytes((3,), b"\1\2"), "sizes: 3 promise 3 values, but 2 bytes follow the header"),
-    "trailing byte": (idx_bytes((3,), b"\1\2\3\4"), "sizes: 3 promise 3 values, but 4 bytes follow the header"),
-    "no labels": (idx_bytes((3,), b""), "sizes: 3 promise 3 values, but 0 bytes follow the header"),
+    "truncated": (idx_bytes((3,), b"\1\2"), "sizes: 3 means 3 values, but 2 bytes follow the header"),
+    "trailing byte": (idx_bytes((3,), b"\1\2\3\4"), "sizes: 3 means 3 values, but 4 bytes follow the header"),
+    "no labels": (idx_bytes((3,), b""), "sizes: 3 means 3 values, but 0 bytes follow the header"),
     "label over 9": (idx_bytes((3,), bytes([9, 10, 255])), "labels: 10 at index 1, expected 0 to 9"),
 }
 BAD_IMAGES = {
     "short header": (images_of(1)[:15], "header: 15 bytes, but an IDX header of 3 dimensions takes 16"),
     "labels": (idx_bytes((20,), bytes(20)), "magic: 0x00000801, expected 0x00000803"),
-    "truncated": (images_of(2)[:-1], "sizes: 2 x 28 x 28 promise 1568 values, but 1567 bytes follow the header"),
-    "trailing byte": (images_of(2) + b"\0", "sizes: 2 x 28 x 28 promise 1568 values, but 1569 bytes follow the header"),
+    "truncated": (images_of(2)[:-1], "sizes: 2 x 28 x 28 means 1568 values, but 1567 bytes follow the header"),
+    "trailing byte": (images_of(2) + b"\0", "sizes: 2 x 28 x 28 means 1568 values, but 1569 bytes follow the header"),
     "other sides": (idx_bytes((1, 28, 27), bytes(756)), "sizes: images of 28 x 27 pixels, expected 28 x 28"),
     "swapped sizes": (idx_bytes((28, 1, 28), bytes(784)), "sizes: images of 1 x 28 pixels, expected 28 x 28"),
     "huge": (
         idx_bytes((2**32 - 1,) * 3, b""),
-        "sizes: 4294967295 x 4294967295 x 4294967295 promise 79228162458924105385300197375",
+        "sizes: 4294967295 x 4294967295 x 4294967295 means 79228162458924105385300197375",
     ),
 }
 
@@ -81,7 +81,7 @@ def test_different_counts_name_both_files() -> None:
     assert str(caught.value) == f"{IMAGES}, {LABELS}: sizes: 2 images but 3 labels"
 
 
-# Headers that are nearly right, so that every check is met, beside bytes of any kind.
+# Headers that are nearly right reach every check, which random bytes do not.
 SIZES = st.integers(0, 4)
 NEARLY = st.builds(
     lambda shape, values, kind: idx_bytes(tuple(shape), values, kind),
@@ -98,7 +98,7 @@ def test_any_bytes_parse_or_raise_idx_error(data: bytes, dimensions: int) -> Non
         parsed = idx.parse_idx(data, "fuzz", dimensions)
     except IdxError:
         return
-    assert data == idx_bytes(parsed.shape, parsed.tobytes())  # nothing was left out, nothing invented
+    assert data == idx_bytes(parsed.shape, parsed.tobytes())  # nothing is missing, nothing added
 
 
 @settings(max_examples=100, deadline=None)
@@ -111,7 +111,7 @@ def test_every_well_formed_file_parses(shape: list[int], data: st.DataObject) ->
 
 
 def unequal_labels(count: int) -> np.ndarray:
-    """About as many of each class as MNIST has: none has a share of exactly a tenth."""
+    """The shares of MNIST's classes: none is exactly a tenth."""
     shares = np.array([5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]) / 60_000
     labels = np.repeat(np.arange(10), np.round(shares * count).astype(int)).astype(np.uint8)
     assert len(labels) == count
@@ -119,7 +119,7 @@ def unequal_labels(count: int) -> np.ndarray:
 
 
 def numbered(labels: np.ndarray) -> Split:
-    """Each image is its own number in one pair of bytes, to follow it through the split."""
+    """Each image is its own number in two bytes, so that the split can be followed."""
     return Split(np.arange(len(labels), dtype="<u2").view(np.uint8).reshape(-1, 1, 2), labels)
 
 
@@ -137,7 +137,7 @@ def test_split_of_60000_is_48000_and_12000_stratified_disjoint_complete_and_in_o
         assert np.array_equal(part.labels, labels[rows])
         assert np.abs(np.bincount(part.labels) - fraction * np.bincount(labels)).max() < 1
     assert set(numbers(train)) | set(numbers(validation)) == set(range(60_000))
-    # 48,000 + 12,000 = 60,000, so a complete union is a disjoint one.
+    # 48,000 + 12,000 = 60,000: the parts are disjoint because their union is complete.
 
 
 def test_split_is_seeded() -> None:
@@ -148,7 +148,7 @@ def test_split_is_seeded() -> None:
 
 
 @pytest.mark.parametrize(
-    "labels", [[0] * 10 + [1], [0, 1, 2, 3] * 2], ids=["a class of one image", "more classes than room"]
+    "labels", [[0] * 10 + [1], [0, 1, 2, 3] * 2], ids=["a class of one image", "more classes than validation images"]
 )
 def test_too_few_images_for_a_split_say_so(labels: list[int]) -> None:
     with pytest.raises(SplitError, match=rf"^{len(labels)} images cannot be split .* Raise data.limit"):

@@ -1,4 +1,4 @@
-"""Prepared data: what the stage makes and what a worker makes for itself are the same."""
+"""Prepared data: a worker of a sweep makes the same splits as the stage."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_another_split_has_another_folder_and_needs_no_second_fetch(raw_dir: Pat
     assert not np.array_equal(labels[0], labels[1])
 
 
-def test_an_incomplete_folder_is_made_whole(raw_dir: Path, tmp_path: Path) -> None:
+def test_an_incomplete_folder_is_completed(raw_dir: Path, tmp_path: Path) -> None:
     folder = cached(tmp_path, raw_dir)
     content = (folder / "test.npz").read_bytes()
     (folder / "test.npz").unlink()
@@ -77,7 +77,7 @@ def test_an_incomplete_folder_is_made_whole(raw_dir: Path, tmp_path: Path) -> No
     assert (folder / "test.npz").read_bytes() == content
 
 
-def test_no_source_is_an_error_that_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_without_a_source_there_is_an_error_and_nothing_is_left_behind(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no source has train-images"):
         cached(tmp_path / "cache", tmp_path / "nowhere")
     assert not any(path.is_dir() for path in (tmp_path / "cache").iterdir())

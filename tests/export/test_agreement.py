@@ -1,4 +1,4 @@
-"""The comparison sees every difference."""
+"""The comparison of engines finds every difference."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 import torch
 from support import networks, topologies
 
-from bnnlib.config.params import Quantization
+from bnnlib.config.spec import Quantization
 from bnnlib.export import agreement, pack
 from bnnlib.export.agreement import Difference, Outputs
-from bnnlib.nn import convnet
 from bnnlib.nn.convnet import ConvNet
+from bnnlib.nn.published import publish
 from bnnlib.packed import reference
 from bnnlib.report import thresholds
 
@@ -47,7 +47,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
 
 
 def network() -> ConvNet:
-    """The same each time; its blocks' norms fit the images, which it then tells apart, its head's is as it was made."""
+    """The same network each time. The blocks' norms have the statistics of the images, the head's its initial ones."""
     torch.manual_seed(0)
     model = ConvNet(topologies.SMALL, Quantization(bits=1))
     for layer in model.layers():
@@ -65,11 +65,11 @@ def test_the_dot_products_of_torch_give_its_logits() -> None:
     assert len(np.unique(found.dots)) > 10
     with torch.inference_mode():
         assert np.array_equal(found.logits, model(torch.from_numpy(images)).numpy())
-    # The head's batch norm is as it was made: mean 0, variance 1, epsilon 1e-5.
+    # The head's batch norm has its initial values: mean 0, variance 1, epsilon 1e-5.
     assert np.allclose(found.logits, found.dots / np.sqrt(1 + 1e-5), rtol=2**-21, atol=0)
 
 
-def test_every_engine_is_asked() -> None:
+def test_outputs_of_the_reference_and_of_an_engine() -> None:
     model, images = networks.draw("four blocks")
     found = agreement.of_reference(model, images)
     assert (found.dots.shape, found.logits.shape) == ((40, 11), (40, 11))
@@ -77,7 +77,7 @@ def test_every_engine_is_asked() -> None:
 
 
 @pytest.mark.parametrize("threads", [2, 3, 41])
-def test_the_number_of_threads_has_no_say(threads: int) -> None:
+def test_the_number_of_threads_does_not_matter(threads: int) -> None:
     model, images = networks.draw("four blocks")
     found = agreement.of_reference(model, images, threads)
     assert np.array_equal(found.dots, agreement.of_reference(model, images).dots)
@@ -86,8 +86,8 @@ def test_the_number_of_threads_has_no_say(threads: int) -> None:
 
 def test_the_three_engines_are_compared_in_pairs() -> None:
     trained, images = network(), IMAGES
-    packed = pack.pack(convnet.publish(trained, epoch=1))
-    other = dataclasses.replace(packed, input_thresholds=(35, 200))  # plays a wrong fast engine
+    packed = pack.pack(publish(trained, epoch=1))
+    other = dataclasses.replace(packed, input_thresholds=(35, 200))  # as a fast engine that is wrong
     found = agreement.compare_engines(trained, packed, reference.Engine(other), images, threads=2)
     assert tuple(found) == thresholds.PAIRS
     assert found["torch and reference"] == Difference(5, 0, 0, 0)

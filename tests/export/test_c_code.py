@@ -1,4 +1,4 @@
-"""The C source: compiled, it gives the reference engine's logits bit for bit and its digits, whatever the options."""
+"""The compiled C source gives the digits and the bits of the logits of the reference, whatever the options."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def packed_model() -> PackedModel:
 
 @pytest.fixture(scope="module")
 def images(parts: dict[str, splits.Split]) -> NDArray[np.uint8]:
-    return parts["test"].images[:2000]  # the reference takes seconds for a thousand
+    return parts["test"].images[:2000]  # the reference takes seconds for each thousand
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_two_thousand_test_images_give_the_logits_of_the_reference(
     tmp_path: Path,
 ) -> None:
     if options == "x87" and platform.machine() not in {"x86_64", "AMD64"}:
-        pytest.skip("x87 registers are those of x86 processors")
+        pytest.skip("only x86 processors have x87 registers")
     digits, bits = exports.run_c(
         exports.build_c(compiler, packed_model, tmp_path, OPTIONS[options]), images, mnist.CLASSES
     )
@@ -81,7 +81,7 @@ def test_any_shape_stays_within_its_buffers_and_gives_the_logits_of_the_referenc
 
 
 def test_the_source_needs_no_library(compiler: str, packed_model: PackedModel, tmp_path: Path) -> None:
-    """Nothing but the one function is defined for others, and nothing of others is used."""
+    """The source links on its own, without any library, and includes only its header and <stdint.h>."""
     exports.build_c(compiler, packed_model, tmp_path, ["-O2"])
     options = ["-ffreestanding", "-nostdlib", "-shared", "-fPIC", "-Wl,--no-undefined", "-o", "alone.so"]
     done = subprocess.run(
@@ -122,7 +122,7 @@ def test_the_sizes_in_the_comment_are_those_of_the_arrays(name: str) -> None:
         assert f"{label}: {size} bytes" in text["bnn_model.h"]
 
 
-def test_a_kernel_is_laid_out_pixel_by_pixel_with_its_channels_together() -> None:
+def test_a_kernel_is_laid_out_pixel_by_pixel_the_channels_of_a_pixel_together() -> None:
     weights = np.zeros((2, 3, 4, 4), bool)
     weights[0, 1, 0, 0] = True  # channel 1 of pixel 0: bit 1
     weights[1, 2, 3, 3] = True  # channel 2 of pixel 15: bit 47, so bit 15 of the second word

@@ -67,7 +67,7 @@ def test_summary_as_json(bnn: Bnn) -> None:
     full, binary = found["full"], found["binary"]
     for network in (full, binary):
         topology = topologies.PARAMS.topology(network["bits"])
-        sizes = topology.weights(network["bits"]), topology.macs(network["bits"])
+        sizes = topology.weights, topology.macs
         assert (network["weights"], network["macs"]) == sizes
     assert (full["bits"], full["binary_mac_share"], full["compression_ratio"]) == (16, 0, 2)
     assert (binary["bits"], binary["binary_mac_share"]) == (1, 1)

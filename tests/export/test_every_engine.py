@@ -1,4 +1,4 @@
-"""Torch, the reference, the fast engine, the exported C and ONNX compute one network: the same bits, any topology."""
+"""Torch, the reference, the fast engine, the exported C and ONNX give the same bits for any topology."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 from support import exports, patterns, trained
 
-from bnnlib.config.params import Quantization
+from bnnlib.config.spec import Quantization
 from bnnlib.config.topology import Block, Topology
 from bnnlib.data import splits
 from bnnlib.export import agreement, onnx_model, pack
-from bnnlib.nn import convnet
 from bnnlib.nn.convnet import ConvNet
+from bnnlib.nn.published import publish
 from bnnlib.packed import fast, reference
 from bnnlib.packed.model import PackedModel
 
@@ -23,7 +23,7 @@ from bnnlib.packed.model import PackedModel
 def assert_all_give(
     model: PackedModel, images: NDArray[np.uint8], dots: NDArray[np.float32], logits: NDArray[np.float32], folder: Path
 ) -> None:
-    """Whole numbers exactly, logits bit for bit. ``dots`` and ``logits``: torch's, (n, classes)."""
+    """All give torch's ``dots`` and ``logits``, (n, classes), bit for bit."""
     engine = fast.Engine(model)
     for found in (reference.dots(model, images), engine.dots(images)):
         assert np.array_equal(found, dots)
@@ -37,7 +37,7 @@ def assert_all_give(
     assert np.array_equal(exports.run_onnx(onnx_model.build(model), images).view(np.uint32), bits)
 
 
-@settings(max_examples=20, deadline=None)  # each is compiled
+@settings(max_examples=20, deadline=None)  # few, because the C code of each is compiled
 @given(trained.networks())
 def test_any_topology(tmp_path_factory: pytest.TempPathFactory, network: trained.Trained) -> None:
     """Planes, kernels, pooling, channels on both sides of a word, reversed and constant channels."""
@@ -53,7 +53,7 @@ def test_one_block_on_one_plane(
     topology = Topology(input=(64,), blocks=(Block(channels=channels, kernel=kernel, pool=pool),))
     images = parts["test"].images[:count]
     model = patterns.random_network(topology, Quantization(bits=1), images)
-    packed = pack.pack(convnet.publish(model, epoch=1))
+    packed = pack.pack(publish(model, epoch=1))
     assert packed.blocks[0].flipped.any()
     dots, logits = outputs(model, images)
     assert_all_give(packed, images, dots, logits, tmp_path)

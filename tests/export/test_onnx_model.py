@@ -1,4 +1,4 @@
-"""The ONNX model: onnxruntime gives the reference engine's logits bit for bit, whatever its optimiser does."""
+"""The ONNX model gives the bits of the reference's logits in onnxruntime, at every level of optimization."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support import exports, networks, peers
 
+from bnnlib.core.extras import MissingExtraError
 from bnnlib.data import splits
 from bnnlib.export import onnx_model
 from bnnlib.packed import reference
@@ -33,14 +34,14 @@ def packed_model() -> PackedModel:
 
 
 def test_two_thousand_test_images(packed_model: PackedModel, parts: dict[str, splits.Split]) -> None:
-    images = parts["test"].images[:2000]  # the reference takes seconds for a thousand
+    images = parts["test"].images[:2000]  # the reference takes seconds for each thousand
     assert_same_bits(
         exports.run_onnx(onnx_model.build(packed_model), images, threads=2), reference.logits(packed_model, images)
     )
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_every_level_of_optimisation(level: str, packed_model: PackedModel, parts: dict[str, splits.Split]) -> None:
+def test_every_level_of_optimization(level: str, packed_model: PackedModel, parts: dict[str, splits.Split]) -> None:
     images = parts["test"].images[:300]
     assert_same_bits(
         exports.run_onnx(onnx_model.build(packed_model), images, level), reference.logits(packed_model, images)
@@ -60,7 +61,7 @@ def test_any_topology(sizes: networks.Sizes, seed: int, level: str) -> None:
     assert_same_bits(exports.run_onnx(onnx_model.build(model), images, level), reference.logits(model, images))
 
 
-def test_the_model_is_valid_and_its_shapes_follow(packed_model: PackedModel) -> None:
+def test_the_model_is_valid_and_declares_its_inputs_and_outputs(packed_model: PackedModel) -> None:
     content = onnx_model.build(packed_model)
     proto = onnx.load_from_string(content)
     onnx.checker.check_model(proto, full_check=True)
@@ -72,5 +73,5 @@ def test_the_model_is_valid_and_its_shapes_follow(packed_model: PackedModel) -> 
 
 def test_without_onnx_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(onnx_model.OnnxExportError, match=r"pip install 'bnnlib\[peers\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'bnnlib\[onnx\]'"):
         onnx_model.build(networks.draw("no block")[0])

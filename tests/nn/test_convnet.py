@@ -1,4 +1,4 @@
-"""The networks: shapes, sizes, exact values inside, and the published form against the latent one."""
+"""The networks: shapes, sizes, exact values inside, and the published network against the one in training."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from support import patterns, topologies
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bnnlib.config.params import Bits, Quantization
+from bnnlib.config.spec import Bits, Quantization
 from bnnlib.config.topology import Topology
-from bnnlib.data import mnist
-from bnnlib.nn import convnet, layers, quantizers
+from bnnlib.nn import layers, quantizers
 from bnnlib.nn.convnet import ConvNet
 from bnnlib.nn.layers import NORM_STATE, NormedConvolution
+from bnnlib.nn.published import NonFiniteError, first_kernels, layout, publish, restore
 
-WIDTHS = [1, 2, 4, 8, 16, 32]
 IMAGES = torch.randint(0, 256, (6, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
 
 
@@ -61,15 +60,15 @@ def logits_of(model: ConvNet) -> Tensor:
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 32])
 def test_the_published_network_gives_the_same_logits_bit_for_bit(bits: int) -> None:
     model = network(bits)
-    restored = convnet.restore(convnet.publish(model, epoch=1))
+    restored = restore(publish(model, epoch=1))
     assert not restored.training
     assert torch.equal(logits_of(restored), logits_of(model))
 
 
 def test_restoring_draws_no_random_number() -> None:
-    published = convnet.publish(network(1), epoch=1)
+    published = publish(network(1), epoch=1)
     before = torch.get_rng_state()
-    convnet.restore(published)
+    restore(published)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -77,19 +76,19 @@ FOLDED: list[tuple[Bits, str]] = [(1, "channel_scale"), (2, "learned_step"), (4,
 
 
 @pytest.mark.parametrize(("bits", "choice"), FOLDED)
-def test_scales_and_learned_steps_fold_into_the_published_norms(bits: Bits, choice: str) -> None:
+def test_scales_and_learned_steps_are_folded_into_the_published_norms(bits: Bits, choice: str) -> None:
     model = network(bits, **{choice: True})
     with torch.no_grad():
         for number, (name, step) in enumerate(model.named_parameters()):
-            if name.endswith("_step"):
-                step.mul_(1.1 + number / 50)  # each its own
-    published = convnet.publish(model, epoch=1)
-    assert published.tensors.keys() == convnet.layout(topologies.SMALL, bits).keys()
-    logits, folded = logits_of(model), logits_of(convnet.restore(published))
+            if ".steps." in name:
+                step.mul_(1.1 + number / 50)  # each another value
+    published = publish(model, epoch=1)
+    assert published.tensors.keys() == layout(topologies.SMALL, bits).keys()
+    logits, folded = logits_of(model), logits_of(restore(published))
     plain = ConvNet(topologies.SMALL, Quantization(bits=bits)).eval()
     plain.load_state_dict(model.state_dict(), strict=False)
-    # They are a few roundings of float32 apart. At 8 bits some of the 6,666 activations lie so near an edge between two
-    # of the 255 steps that the roundings decide, and each of these changes the logits a little.
+    # They differ by a few roundings of float32. At 8 bits some of the 6,666 activations lie so near an edge between two
+    # of the 255 steps that the rounding decides, and each of these changes the logits a little.
     assert (folded - logits).abs().max() < (0.3 if bits == 8 else 1e-4)
     assert (logits_of(plain) - logits).abs().max() > 2  # without the choice
 
@@ -101,17 +100,17 @@ def round_norms_to_half(model: ConvNet) -> None:
             tensor.data.copy_(tensor.half().float())
 
 
-def test_the_published_16_bit_network_too_where_its_norms_are_half_values() -> None:
+def test_the_published_16_bit_network_gives_the_same_logits_where_its_norms_are_half_values() -> None:
     model = network(16)
-    published = convnet.publish(model, epoch=1)
-    assert not torch.equal(logits_of(convnet.restore(published)), logits_of(model))  # the norms are rounded
+    published = publish(model, epoch=1)
+    assert not torch.equal(logits_of(restore(published)), logits_of(model))  # the norms are rounded
     round_norms_to_half(model)
-    assert torch.equal(logits_of(convnet.restore(published)), logits_of(model))
+    assert torch.equal(logits_of(restore(published)), logits_of(model))
 
 
 def test_publishing_copies() -> None:
     model = network(32)
-    published = convnet.publish(model, epoch=1)
+    published = publish(model, epoch=1)
     before = {name: tensor.clone() for name, tensor in published.tensors.items()}
     with torch.no_grad():
         for tensor in [*model.parameters(), *model.buffers()]:
@@ -120,8 +119,8 @@ def test_publishing_copies() -> None:
 
 
 @torch.no_grad()
-def values_met(model: ConvNet, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Tensor], list[Tensor]]:
-    """Maps that enter the convolutions, and the weights that these use, training or not."""
+def values_used(model: ConvNet, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Tensor], list[Tensor]]:
+    """The inputs of the convolutions and the weights that they use."""
     maps, weights = [], []
     real = functional.conv2d
 
@@ -138,7 +137,7 @@ def values_met(model: ConvNet, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Te
 
 @pytest.mark.parametrize("training", [True, False])
 def test_all_values_of_the_binary_network_are_minus_one_or_one(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    maps, weights = values_met(network(1).train(training), monkeypatch)
+    maps, weights = values_used(network(1).train(training), monkeypatch)
     assert [tuple(x.shape) for x in maps] == [(6, 2, 28, 28), (6, 6, 12, 12), (6, 7, 5, 5), (6, 8, 3, 3)]
     for tensor in maps + weights:
         assert torch.unique(tensor).tolist() == [-1, 1]
@@ -151,33 +150,21 @@ def is_half(tensor: Tensor) -> bool:
 @pytest.mark.parametrize("training", [True, False])
 def test_all_values_of_the_16_bit_network_are_half_values(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     model = network(16).train(training)
-    assert not any(is_half(layer.weight) for layer in model.layers())  # the latent ones are not
-    maps, weights = values_met(model, monkeypatch)
+    assert not any(is_half(layer.weight) for layer in model.layers())  # the latent weights are not
+    maps, weights = values_used(model, monkeypatch)
     for tensor in maps + weights:
         assert is_half(tensor)
         assert len(torch.unique(tensor)) > 40
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
-def test_all_values_between_lie_on_their_grid(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    maps, weights = values_met(network(bits).train(), monkeypatch)
+def test_all_values_of_2_to_8_bits_lie_on_their_grid(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps, weights = values_used(network(bits).train(), monkeypatch)
     codes = torch.arange(2**bits)
     for x in maps:
         assert set(torch.unique(x).tolist()) <= set((codes / quantizers.levels(bits)).tolist())
     for weight in weights:
         assert set(torch.unique(weight).tolist()) <= set(quantizers.code_values(codes, bits).tolist())
-
-
-NO_THRESHOLDS = torch.empty(0)
-
-
-def test_prepare_of_one_bit_gives_a_plane_for_each_threshold() -> None:
-    pixels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
-    thresholds = [1, 34, 128, 255]
-    planes = convnet.prepare(pixels, 1, torch.tensor(thresholds, dtype=torch.float32))
-    assert (planes.shape, planes.dtype) == ((1, 4, 16, 16), torch.float32)
-    expected = [[1 if pixel >= threshold else -1 for pixel in range(256)] for threshold in thresholds]
-    assert planes[0].flatten(1).tolist() == expected
 
 
 def test_pooling_takes_the_largest_dot_product_before_the_norm() -> None:
@@ -194,30 +181,6 @@ def test_pooling_takes_the_largest_dot_product_before_the_norm() -> None:
     assert bool((scale < 0).all())
 
 
-def prepared(pixels: list[int], bits: int) -> list[float]:
-    """Pixels as a wider network takes them."""
-    images = torch.tensor(pixels, dtype=torch.uint8).view(1, 1, -1)
-    return list(convnet.prepare(images, bits, NO_THRESHOLDS).flatten().tolist())
-
-
-# 0.25 * 255 = 63.75: 63 and 64 lie on both sides of no grid point, 42 and 43 on both sides of 0.5 / 3
-@pytest.mark.parametrize(
-    ("bits", "pixels", "codes"),
-    [(2, [0, 42, 43, 127, 128, 212, 213, 255], [0, 0, 1, 1, 2, 2, 3, 3]), (8, [0, 1, 254, 255], [0, 1, 254, 255])],
-)
-def test_prepare_of_a_few_bits(bits: int, pixels: list[int], codes: list[int]) -> None:
-    expected = torch.tensor(codes) / (2**bits - 1)
-    assert prepared(pixels, bits) == expected.tolist()
-
-
-def test_prepare_of_many_bits_normalises() -> None:
-    pixels = [0, 100, 255]
-    expected = [(pixel / 255 - mnist.MEAN) / mnist.STD for pixel in pixels]
-    # Three roundings of 2**-24 of numbers below 2.9; the difference is no smaller than a third of its terms.
-    assert prepared(pixels, 32) == pytest.approx(expected, rel=6 * 2**-24)
-    assert prepared(pixels, 16) == [float(np.float16(value)) for value in expected]
-
-
 def first_norm(model: ConvNet) -> nn.BatchNorm2d:
     layer = model.blocks[0]
     assert isinstance(layer, NormedConvolution)
@@ -232,19 +195,17 @@ def test_a_weight_that_is_not_finite_is_not_published(bits: int, number: float) 
     model = network(bits)
     with torch.no_grad():
         model.head.weight[1, 2, 2, 0] = number
-    with pytest.raises(convnet.NonFiniteError, match=r"head\.weight"):
-        convnet.publish(model, epoch=1)
+    with pytest.raises(NonFiniteError, match=r"head\.weight"):
+        publish(model, epoch=1)
 
 
 @pytest.mark.parametrize("number", [-0.1, 0.0, float("nan")])
 def test_a_learned_step_that_is_not_positive_is_not_published(number: float) -> None:
     model = network(4, learned_step=True)
-    step = model.layers()[1].activation_step
-    assert step is not None
     with torch.no_grad():
-        step.fill_(number)
-    with pytest.raises(convnet.NonFiniteError, match=r"epoch 2: blocks\.1\.activation_step is .*, expected above 0"):
-        convnet.publish(model, epoch=2)
+        model.layers()[1].steps["activation"].fill_(number)
+    with pytest.raises(NonFiniteError, match=r"epoch 2: .* blocks\.1\.steps\.activation is .*, expected above 0"):
+        publish(model, epoch=2)
 
 
 @pytest.mark.parametrize("name", NORM_STATE)
@@ -252,17 +213,17 @@ def test_a_learned_step_that_is_not_positive_is_not_published(number: float) -> 
 def test_a_norm_that_is_not_finite_is_not_published(name: str, bits: int, number: float) -> None:
     model = network(bits)
     getattr(first_norm(model), name).data[3] = number
-    with pytest.raises(convnet.NonFiniteError) as caught:
-        convnet.publish(model, epoch=1)
+    with pytest.raises(NonFiniteError) as caught:
+        publish(model, epoch=1)
     assert f"not finite as stored: blocks.0.norm.{name} (" in str(caught.value)
 
 
-def test_first_kernels_are_those_the_network_uses_their_planes_side_by_side() -> None:
+def test_first_kernels_are_those_of_the_network_with_their_planes_side_by_side() -> None:
     model = network(1)
-    kernels = convnet.first_kernels(convnet.publish(model, epoch=1), number=5)
+    kernels = first_kernels(publish(model, epoch=1), number=5)
     signs = torch.where(model.layers()[0].weight[:5] >= 0, 1.0, -1.0)
     assert kernels.shape == (5, 5, 10)
     assert kernels.dtype == np.float32
     assert kernels[:, :, :5].tolist() == signs[:, 0].tolist()
     assert kernels[:, :, 5:].tolist() == signs[:, 1].tolist()
-    assert len(convnet.first_kernels(convnet.publish(model, epoch=1), number=9)) == 6
+    assert len(first_kernels(publish(model, epoch=1), number=9)) == 6

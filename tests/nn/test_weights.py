@@ -1,4 +1,4 @@
-"""Published networks survive the disk, and damaged files are refused."""
+"""Published networks are written and read back, and damaged files are refused."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import topologies
 
-from bnnlib.config.params import Quantization
+from bnnlib.config.spec import Quantization
 from bnnlib.core.files import FileError
-from bnnlib.nn import convnet, weights
-from bnnlib.nn.convnet import ConvNet, Published
+from bnnlib.nn import weights
+from bnnlib.nn.convnet import ConvNet
+from bnnlib.nn.published import Published, layout, publish, restore
 
 WIDTHS = [1, 2, 4, 8, 16, 32]
 STORED = {16: torch.float16, 32: torch.float32}  # narrower weights are codes
@@ -28,7 +29,7 @@ STORED = {16: torch.float16, 32: torch.float32}  # narrower weights are codes
 
 def published(bits: int, epoch: int = 3) -> Published:
     torch.manual_seed(bits)
-    return convnet.publish(ConvNet(topologies.SMALL, Quantization(bits=bits)), epoch)
+    return publish(ConvNet(topologies.SMALL, Quantization(bits=bits)), epoch)
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
@@ -36,7 +37,7 @@ def test_round_trip(tmp_path: Path, bits: int) -> None:
     written = published(bits)
     weights.write(tmp_path / "a", written)
     read = weights.read(tmp_path / "a")
-    assert (read.bits, read.epoch, read.topology) == (bits, 3, topologies.SMALL)
+    assert (read.bits, read.epoch, read.topology) == (bits, 3, written.topology)
     assert read.tensors.keys() == written.tensors.keys()
     for name, tensor in read.tensors.items():
         assert tensor.dtype == written.tensors[name].dtype
@@ -54,13 +55,13 @@ def test_metadata(tmp_path: Path) -> None:
     weights.write(tmp_path / "a", published(4, epoch=17))
     with safetensors.safe_open(tmp_path / "a", framework="pt") as file:
         [(key, text)] = file.metadata().items()
-        about = {"version": 2, "bits": 4, "epoch": 17, "topology": topologies.SMALL.model_dump(mode="json")}
+        about = {"version": 2, "bits": 4, "epoch": 17, "topology": published(4).topology.model_dump(mode="json")}
         assert (key, json.loads(text)) == ("bnnlib", about)
         assert len(file.keys()) == 4 * 5  # weight and four numbers of batch norm of four layers
 
 
 def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
-    # Ten times, for the library keeps metadata in a hash table of random order.
+    # Ten times, because the library keeps metadata in a hash table of random order.
     written = published(1)
     for number in range(10):
         weights.write(tmp_path / str(number), written)
@@ -98,8 +99,8 @@ def test_a_flipped_bit_of_the_header_is_refused_or_the_network_still_works(tmp_p
         except FileError:
             continue
         accepted += 1
-        convnet.restore(read)
-    assert accepted < 10  # what a reader cannot know: the epoch's digits, spaces at the header's end
+        restore(read)
+    assert accepted < 10  # what a reader cannot check: the epoch's digits, spaces at the header's end
 
 
 @settings(max_examples=150, deadline=None)
@@ -158,8 +159,8 @@ def with_tensor(name: str, tensor: torch.Tensor) -> Callable[[Published], Publis
     return lambda good: replace(good, tensors={**good.tensors, name: tensor})
 
 
-# Each can be read as safetensors, but is no network.
-NO_NETWORK: dict[str, Callable[[Published], Published]] = {
+# Each is valid safetensors, but not a network.
+NOT_NETWORKS: dict[str, Callable[[Published], Published]] = {
     "no tensors": lambda good: replace(good, tensors={}),
     "a tensor missing": without("head.weight"),
     "batch norm missing": without("blocks.1.norm.bias"),
@@ -172,8 +173,8 @@ NO_NETWORK: dict[str, Callable[[Published], Published]] = {
 }
 
 
-@pytest.mark.parametrize("change", NO_NETWORK.values(), ids=NO_NETWORK)
-def test_tensors_that_are_no_network_are_refused(tmp_path: Path, change: Callable[[Published], Published]) -> None:
+@pytest.mark.parametrize("change", NOT_NETWORKS.values(), ids=NOT_NETWORKS)
+def test_tensors_that_are_not_a_network_are_refused(tmp_path: Path, change: Callable[[Published], Published]) -> None:
     path = tmp_path / "a"
     weights.write(path, change(published(1)))
     with pytest.raises(FileError) as caught:
@@ -182,9 +183,9 @@ def test_tensors_that_are_no_network_are_refused(tmp_path: Path, change: Callabl
 
 
 def test_one_bit_without_a_plane_is_refused(tmp_path: Path) -> None:
-    """Also where the first layer's weights fit that: none."""
+    """Also where the first layer's weights have no plane either."""
     topology = topologies.SMALL.model_copy(update={"input": ()})
-    tensors = {name: torch.zeros(shape, dtype=kind) for name, (kind, shape) in convnet.layout(topology, 1).items()}
+    tensors = {name: torch.zeros(shape, dtype=kind) for name, (kind, shape) in layout(topology, 1).items()}
     weights.write(tmp_path / "a", Published(tensors, topology, bits=1, epoch=1))
     with pytest.raises(FileError, match=r"a: topology: input: \[\], expected a list of pixel thresholds at 1 bit"):
         weights.read(tmp_path / "a")

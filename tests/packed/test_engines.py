@@ -16,7 +16,7 @@ MODEL, IMAGES = networks.draw("a bit over")
 @pytest.fixture
 def no_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interpreter in which `import numba` fails."""
-    for module in ("fast", "kernels", "jit"):
+    for module in ("fast", "kernels", "vectors", "jit"):
         monkeypatch.delitem(sys.modules, f"bnnlib.packed.{module}", raising=False)
         monkeypatch.delattr(f"bnnlib.packed.{module}", raising=False)
     for name in [name for name in sys.modules if name.split(".")[0] == "numba"]:
@@ -25,7 +25,7 @@ def no_numba(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_numba")
-def test_without_numba_the_reference_runs_and_says_so() -> None:
+def test_without_numba_the_reference_runs_with_a_warning() -> None:
     with pytest.warns(UserWarning, match=r"needs Numba.*pip install numba.*reference engine runs instead"):
         engine = engines.best(MODEL, threads=2)
     assert np.array_equal(engine.dots(IMAGES), reference.dots(MODEL, IMAGES))
@@ -34,7 +34,7 @@ def test_without_numba_the_reference_runs_and_says_so() -> None:
 
 @pytest.mark.usefixtures("no_numba")
 def test_without_numba_the_fast_engine_is_refused() -> None:
-    with pytest.raises(engines.EngineError, match="the fast engine needs Numba, which cannot be imported"):
+    with pytest.raises(engines.EngineError, match="the fast engine needs Numba"):
         engines.fast(MODEL)
 
 

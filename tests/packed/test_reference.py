@@ -1,4 +1,4 @@
-"""The reference engine against examples worked by hand and against loops in plain Python."""
+"""The reference engine compared with examples worked out by hand and with loops in plain Python."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TINY = packed_format.decode((Path(__file__).parent / "golden/tiny_v2.bnn").read_
 
 
 def test_the_worked_example() -> None:
-    # docs/format.md goes through it step by step
+    # step by step in docs/format.md
     images = np.array([[[0, 200, 191, 64], [63, 255, 0, 192], [70, 0, 129, 255], [10, 20, 30, 40]]], np.uint8)
     assert reference.dots(TINY, images).tolist() == [[1, -1]]
     assert reference.logits(TINY, images).tolist() == [[1.5, 0.25]]
@@ -34,7 +34,7 @@ def test_the_example_of_version_1() -> None:
 
 
 def one_class(side: int, input_threshold: int, block: Block) -> PackedModel:
-    """One plane, one binarized layer that leaves one pixel of one channel, one class with a weight of +1."""
+    """One plane, one block whose output is one pixel of one channel, one class with a weight of +1."""
     head = Head(np.ones((1, 1, 1, 1), np.bool_), np.ones(1, np.float32), np.zeros(1, np.float32))
     return PackedModel(side, (input_threshold,), (block,), head)
 
@@ -64,25 +64,25 @@ def test_every_comparison_of_one_value(weight: int, threshold: int, flipped: int
 
 
 @pytest.mark.parametrize(("threshold", "dots"), [(0, [1, 1, 1]), (34, [-1, 1, 1]), (255, [-1, -1, 1]), (256, [-1] * 3)])
-def test_the_input_is_plus_one_from_the_threshold_on(threshold: int, dots: list[int]) -> None:
+def test_the_input_is_plus_one_if_it_reaches_the_threshold(threshold: int, dots: list[int]) -> None:
     same = Block(np.ones((1, 1, 1, 1), np.bool_), np.array([1], np.int32), np.zeros(1, np.bool_))
     images = np.array([33, 34, 255], np.uint8)[:, None, None]
     assert reference.dots(one_class(1, threshold, same), images).ravel().tolist() == dots
 
 
-# threshold, flipped: output for windows of white pixels alone, one white of four, black pixels alone
+# threshold, flipped: output for windows of four white pixels, of one, and of none
 WINDOW = [
     (-1, 0, 1, 1, 1),
     (1, 0, 1, 1, -1),
     (2, 0, -1, -1, -1),
     (-1, 1, -1, -1, -1),
-    (1, 1, -1, -1, 1),  # with one white pixel, three of the four comparisons would give +1 if reversed before the OR
+    (1, 1, -1, -1, 1),  # if reversed before the OR, three of the four comparisons of the mixed window would give +1
     (2, 1, 1, 1, 1),
 ]
 
 
 @pytest.mark.parametrize(("threshold", "flipped", "white", "mixed", "black"), WINDOW)
-def test_the_or_of_a_window_is_reversed_after_it(
+def test_flipping_comes_after_the_or_of_a_window(
     threshold: int, flipped: int, white: int, mixed: int, black: int
 ) -> None:
     block = Block(np.ones((1, 1, 1, 1), np.bool_), np.array([threshold], np.int32), np.array([flipped], np.bool_), 2)
@@ -90,16 +90,16 @@ def test_the_or_of_a_window_is_reversed_after_it(
     assert reference.dots(one_class(2, 128, block), images).ravel().tolist() == [white, mixed, black]
 
 
-def test_what_does_not_fill_a_window_is_left_out() -> None:
-    """One white pixel of 5 x 5, pooled by 3: a single window, whose last row and column are the third."""
+def test_pixels_that_do_not_fill_a_window_are_left_out() -> None:
+    """One white pixel of 5 x 5, pooled by 3: a single window of the first three rows and columns."""
     images = np.eye(25, dtype=np.uint8).reshape(25, 5, 5) * 255
     same = Block(np.ones((1, 1, 1, 1), np.bool_), np.array([1], np.int32), np.zeros(1, np.bool_), 3)
     expected = [1 if y < 3 and x < 3 else -1 for y in range(5) for x in range(5)]
     assert reference.dots(one_class(5, 128, same), images).ravel().tolist() == expected
 
 
-def test_each_plane_is_the_input_channel_of_its_number() -> None:
-    """The head weighs three planes with +1, so that the sum tells how many thresholds a pixel reaches."""
+def test_plane_i_is_input_channel_i() -> None:
+    """The head has weights of +1 for three planes, so the sum shows how many thresholds a pixel reaches."""
     head = Head(np.ones((1, 3, 1, 1), np.bool_), np.ones(1, np.float32), np.zeros(1, np.float32))
     images = np.array([0, 9, 10, 99, 100, 255], np.uint8)[:, None, None]
     model = PackedModel(1, (100, 10, 256), (), head)
@@ -166,7 +166,7 @@ def test_any_topology_gives_the_same_as_loops_over_single_numbers(sizes: network
 
 @pytest.mark.parametrize("channels", [910, 911, 1024])
 def test_sums_on_both_sides_of_int16(channels: int) -> None:
-    """Each of the head's 36 places adds as many ones as there are channels: 32,760, 32,796 and 36,864 in all."""
+    """Each of the head's 36 places adds a one for each channel: sums of 32,760, 32,796 and 36,864."""
     ones = np.ones((channels, 1, 1, 1), np.bool_)
     block = Block(ones, np.full(channels, -1, np.int32), np.zeros(channels, np.bool_))
     weights = np.stack([np.ones((channels, 6, 6), np.bool_), np.zeros((channels, 6, 6), np.bool_)])
@@ -196,7 +196,7 @@ def test_product_and_sum_are_rounded_one_after_the_other() -> None:
     assert logits.tolist() == [[0.0]]
 
 
-# The largest map of the pooled one is that of its first convolution, before it is pooled.
+# Its largest map is the output of the first convolution, before pooling.
 POOLED = networks.Sizes(28, 3, ((48, 3, 2), (16, 3, 2)), 10)
 
 
@@ -210,7 +210,7 @@ def test_memory_does_not_grow_with_the_number_of_images(model: PackedModel) -> N
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[0] < 2 * reference.CHUNK_BYTES
-    assert peaks[1] < peaks[0] + 50_000  # the dot products: 10 of 4 bytes for each of 200 images
+    assert peaks[1] < peaks[0] + 50_000  # the dot products of 200 more images: 10 of 4 bytes each
 
 
 def test_other_images_are_refused() -> None:

@@ -7,34 +7,23 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
-from mlflow.entities import Run
 from ruamel.yaml import YAML
 from support import networks
 from support.clone import Clone
 from support.paths import ROOT
+from support.pipelines import client_of, first_pipeline, flip_byte, queue_status, runs_of, trainings_in_the_database
 
 from bnnlib.config import params
 
-STAGES = [
-    "download",
-    "preprocess",
-    "train_full",
-    "train_binary",
-    "pack",
-    "agreement",
-    "evaluate",
-    "visualize",
-    "report",
-]
+TRAININGS = ["train_full", "train_binary"]
+STAGES = ["download", "preprocess", *TRAININGS, "pack", "agreement", "evaluate", "visualize", "report"]
 IMAGES = {"train": 320, "validation": 80, "test": 400}
 UP_TO_DATE = "Data and pipelines are up to date."
 
@@ -52,7 +41,7 @@ def study(make_clone: Callable[[str], Clone]) -> Clone:
         multibit__epochs="1",
     )
     clone.run("dvc", "repro")
-    clone.run("dvc", "commit", "--force", "sweep")  # frozen, so that only this or --force notes its new parameters
+    clone.run("dvc", "commit", "--force", "sweep")  # frozen, so that only this or --force records its new parameters
     clone.commit()
     return clone
 
@@ -61,33 +50,7 @@ def lock(clone: Clone) -> str:
     return clone.read("dvc.lock")
 
 
-def client_of(clone: Clone) -> mlflow.MlflowClient:
-    return mlflow.MlflowClient(f"sqlite:///{clone.folder}/mlflow.db")
-
-
-def runs_of(clone: Clone) -> list[Run]:
-    """All runs in the clone's logbook, newest first."""
-    experiment = client_of(clone).get_experiment_by_name("bnn")
-    assert experiment is not None
-    return list(client_of(clone).search_runs([experiment.experiment_id], max_results=1000))
-
-
-def first_pipeline(clone: Clone) -> tuple[Run, dict[str, Run]]:
-    """The oldest parent run, and the runs below it by stage."""
-    runs = runs_of(clone)
-    parent = next(run for run in reversed(runs) if run.data.tags["dvc_stage"] == "pipeline")
-    below = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    return parent, {run.data.tags["dvc_stage"]: run for run in below}
-
-
-def flip_byte(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0x10
-    path.chmod(0o644)
-    path.write_bytes(content)
-
-
-def test_metrics_have_the_agreed_shape(study: Clone) -> None:
+def test_metrics_have_these_keys(study: Clone) -> None:
     metrics = json.loads(study.read("reports/metrics.json"))
     assert list(metrics) == ["full", "binary"]
     for variant, bits in {"full": 16, "binary": 1}.items():
@@ -102,7 +65,7 @@ def test_second_repro_does_nothing(study: Clone) -> None:
     assert UP_TO_DATE in study.run("dvc", "repro").stdout
 
 
-def test_forced_repro_gives_the_same_bytes_whatever_the_thread_variable_says(study: Clone) -> None:
+def test_forced_repro_gives_the_same_bytes_with_any_number_of_threads(study: Clone) -> None:
     before = lock(study)
     study.run("dvc", "repro", "--force", OMP_NUM_THREADS="1", PYTHONHASHSEED="7")
     assert lock(study) == before
@@ -126,7 +89,7 @@ def test_runs_hold_parameters_scores_data_sets_and_artifacts(study: Clone) -> No
     _, stages = first_pipeline(study)
     training = stages["train_binary"]
     assert training.data.params["quantization.bits"] == "1"
-    assert training.data.params["recipe.learning_rate"] == str(params.load(ROOT / "params.yaml").binary.learning_rate)
+    assert training.data.params["recipe.optimizer.rate"] == str(params.load(ROOT / "params.yaml").binary.optimizer.rate)
     history = client.get_metric_history(training.info.run_id, "validation_macro_f1")
     assert [point.step for point in history] == [1]
     assert {data_set.dataset.name for data_set in training.inputs.dataset_inputs} == {"train", "validation"}
@@ -148,7 +111,7 @@ def test_registered_model_predicts_like_the_published_weights(study: Clone, vari
     assert predicted.tolist() == [int(line.split(",")[column]) for line in table[1:]]
 
 
-def test_gate_names_the_missed_metric(study: Clone) -> None:
+def test_check_names_the_missed_metric(study: Clone) -> None:
     done = study.run("bnn", "check", check=False)
     assert done.returncode == 1
     assert "MISSED binary.test.macro_f1" in done.stdout
@@ -163,8 +126,8 @@ def test_the_engines_agree_on_every_image(study: Clone) -> None:
     assert found == {split: {pair: {"images": n, **nothing} for pair in pairs} for split, n in IMAGES.items()}
 
 
-def test_the_binary_row_is_that_of_the_packed_network(study: Clone) -> None:
-    """With another packed network beside the same weights its scores change."""
+def test_the_scores_of_the_binary_network_are_those_of_the_packed_one(study: Clone) -> None:
+    """With another packed network and the same weights they change."""
     content = networks.COMMITTED.read_bytes()  # of many epochs, not one
     (study.folder / "other.bnn").write_bytes(content)
     weights = "models/full.safetensors models/binary.safetensors"
@@ -190,7 +153,7 @@ def test_readme_shows_the_reports_until_someone_edits_it(study: Clone) -> None:
 
 
 @pytest.mark.parametrize("name", ["data/raw/t10k-labels-idx1-ubyte", "data/processed/train.npz"])
-def test_flipped_byte_in_the_data_is_detected_and_mended(study: Clone, name: str) -> None:
+def test_flipped_byte_in_the_data_is_detected_and_repaired(study: Clone, name: str) -> None:
     before = lock(study)
     path = study.folder / name
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -236,10 +199,10 @@ def test_stages_themselves_refuse_damaged_data(study: Clone, name: str, command:
             "topologies.pooled.blocks=[{channels: 8, kernel: 29, pool: 1}]",
             "topologies.pooled.blocks[0].kernel: 29 is not allowed; allowed: a whole number from 1 to 28",
         ),
-        ("binary.learning_rate='1e-06'", "write the number without quotes"),
+        ("binary.optimizer.rate='1e-06'", "write the number without quotes"),
     ],
 )
-def test_bad_parameter_stops_before_training(study: Clone, setting: str, message: str) -> None:
+def test_a_bad_parameter_is_refused_before_training(study: Clone, setting: str, message: str) -> None:
     before = len(runs_of(study))
     done = study.run("dvc", "exp", "run", "-S", setting, check=False)
     study.run("git", "checkout", "--quiet", "params.yaml", "dvc.lock")
@@ -261,7 +224,7 @@ def test_another_topology_makes_both_trainings_stale(study: Clone) -> None:
 
 
 def test_a_server_that_is_down_costs_a_warning(study: Clone) -> None:
-    command = ["python", "-m", "stages.report", "reports", "README.md"]
+    command = ["python", "-m", "stages.report", "reports", "."]
     done = study.run(*command, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert "warning: MLflow at http://127.0.0.1:9 cannot be used" in done.stderr
     assert done.stderr.count("warning:") == 1
@@ -281,18 +244,18 @@ def test_killed_at_any_moment_the_pipeline_ends_with_the_same_hashes(study: Clon
         time.sleep(delay_s)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        # DVC may have been killed while it wrote; so begins `make repro`.
-        study.run("bnn", "mend")
+        # DVC may have been killed while it wrote a file. `make repro` begins with this too.
+        study.run("python", "-m", "bnnlib", "repair")
     study.run("dvc", "repro")
     assert lock(study) == before
     assert study.run("git", "status", "--porcelain").stdout == ""
 
 
 def test_queued_and_temporary_runs_reach_the_one_store(study: Clone) -> None:
-    for path in study.folder.glob("mlflow.db*"):  # two workers then race for a fresh one
+    for path in study.folder.glob("mlflow.db*"):  # two workers then create a new one at the same time
         path.unlink()
     study.run("dvc", "exp", "run", "--queue", "-S", "model.bits=2,4", "train_binary")
-    # The workers go on in the background and keep the output they inherit, so nothing may wait for its end.
+    # The workers run on in the background and keep the inherited output open, so nothing may wait for its end.
     start = ["dvc", "queue", "start", "--jobs", "2"]
     silent = subprocess.DEVNULL
     subprocess.run(start, cwd=study.folder, env=study.environment, stdout=silent, stderr=silent, check=True)
@@ -315,28 +278,9 @@ def test_queued_and_temporary_runs_reach_the_one_store(study: Clone) -> None:
     # Wider than one bit, so that nothing is packed or compared.
     assert study.run("git", "show", f"{whole}:models/binary.bnn").stdout == ""
     assert study.run("git", "show", f"{whole}:reports/agreement.json").stdout == "{}\n"
-    assert "No engines were compared" in study.run("git", "show", f"{whole}:README.md").stdout
+    assert "No engines were compared" in study.run("git", "show", f"{whole}:docs/results.md").stdout
     sizes = json.loads(study.run("git", "show", f"{whole}:reports/sizes.json").stdout)
     assert sizes["binary"]["packed_bytes"] is None
-
-
-def queue_status(clone: Clone) -> str:
-    """What DVC says of its queue; it fails in the moment in which a worker writes the file that it reads."""
-    done = clone.run("dvc", "queue", "status", check=False)
-    return done.stdout if done.returncode == 0 else f"Running, {done.stderr}"
-
-
-def trainings_in_the_database(clone: Clone) -> list[tuple[str, str, str]]:
-    """Bits, parent and experiment of each `train_binary`; read without MLflow, which keeps the deleted file open."""
-    query = """
-        select params.value, parents.value, experiments.value from runs
-        join params on params.run_uuid = runs.run_uuid and params.key = 'quantization.bits'
-        join tags as parents on parents.run_uuid = runs.run_uuid and parents.key = 'mlflow.parentRunId'
-        join tags as experiments on experiments.run_uuid = runs.run_uuid and experiments.key = 'dvc_experiment'
-        where runs.name = 'train_binary'
-    """
-    with sqlite3.connect(clone.folder / "mlflow.db") as database:
-        return list(database.execute(query))
 
 
 def test_lock_holds_a_hash_for_every_output(study: Clone) -> None:

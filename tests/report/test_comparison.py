@@ -13,9 +13,10 @@ from support.paths import ROOT
 from bnnlib.core.files import FileError
 from bnnlib.report import comparison
 from bnnlib.report.comparison import Point
-from bnnlib.report.literature import Anchor
+from bnnlib.report.literature import Entry
+from bnnlib.scoring.metrics import standard_error
 from bnnlib.sweeps import tables
-from bnnlib.sweeps.grid import Run
+from bnnlib.sweeps.results import Run
 
 METRICS: dict[str, Any] = {
     "full": {"bits": 16, "test": {"macro_f1": 0.994}},
@@ -23,8 +24,18 @@ METRICS: dict[str, Any] = {
 }
 SIZES = {"full": {"weight_bytes": 111_424}, "binary": {"weight_bytes": 6_964}}
 NAMES = {"full": "full (16 bits)", "binary": "binary (1 bit)"}
-OWN = [Point("full", "full (16 bits)", 111_424, 0.994), Point("binary", "binary (1 bit)", 6_964, 0.989)]
-ANCHOR = Anchor("A net", 8, 1, 1, 1_000, 125, 0.98)
+IMAGES = 10_000
+OWN = [
+    Point("full", "full (16 bits)", 111_424, 0.994, standard_error(0.994, IMAGES)),
+    Point("binary", "binary (1 bit)", 6_964, 0.989, standard_error(0.989, IMAGES)),
+]
+ENTRY = Entry("A net", 8, (1,), (1,), 1_000, 125, 0.98, 0.0014, 1, "validation")
+UNSIZED = Entry("Another", 8, (1,), (1,), None, None, 0.97, 0.0017, 1, "validation")
+
+
+def one(kind: str, name: str, weight_bytes: int, score: float) -> Point:
+    """The point of a single training."""
+    return Point(kind, name, weight_bytes, score, standard_error(score, IMAGES))
 
 
 @pytest.fixture
@@ -91,7 +102,7 @@ def test_an_empty_table_and_none_at_all_have_no_rows(tmp_path: Path) -> None:
         ("0.98,", "nan,", ", line 5: macro_f1: 'nan': Input should be a finite number"),
     ],
 )
-def test_a_faulty_table_is_named(table: Path, old: str, new: str, message: str) -> None:
+def test_a_table_with_an_error_is_named(table: Path, old: str, new: str, message: str) -> None:
     table.write_text(table.read_text().replace(old, new, 1))
     with pytest.raises(FileError) as caught:
         tables.rows(table, Run)
@@ -106,7 +117,7 @@ def test_a_faulty_table_is_named(table: Path, old: str, new: str, message: str) 
         ("0000000002", "0000000002,more", ", line 4: "),
     ],
 )
-def test_a_faulty_table_of_the_baseline_is_named(baseline: Path, old: str, new: str, message: str) -> None:
+def test_an_error_in_the_table_of_the_baseline_is_named(baseline: Path, old: str, new: str, message: str) -> None:
     baseline.write_text(baseline.read_text().replace(old, new, 1))
     with pytest.raises(FileError) as caught:
         tables.baseline_rows(baseline)
@@ -143,21 +154,21 @@ def test_what_was_swept_is_the_table_then_the_baselines_with_its_commit(tmp_path
 
 
 @pytest.mark.usefixtures("table", "baseline")
-def test_points_are_our_networks_the_means_the_baselines_and_the_anchors(tmp_path: Path) -> None:
-    found = comparison.points(METRICS, SIZES, NAMES, comparison.swept(tmp_path), [ANCHOR], "mnist")
+def test_points_are_our_networks_the_means_the_baselines_and_the_literature(tmp_path: Path) -> None:
+    found = comparison.points(METRICS, SIZES, NAMES, comparison.swept(tmp_path), [ENTRY, UNSIZED], "mnist")
     assert found[:2] == OWN
     large, approx, ste, two, sixteen = found[2:7]
-    assert large == Point("seeds", "large, 1 bit, ste", 6_964, 0.992)
-    assert approx == Point("seeds", "pooled, 1 bit, approx", 6_964, 0.975)
-    assert (ste.name, ste.sd) == ("pooled, 1 bit, ste", statistics.stdev([0.98, 0.99, 0.988]))
-    assert two == Point("seeds", "pooled, 2 bits", 13_928, 0.991)
-    assert (sixteen.name, sixteen.sd) == ("pooled, 16 bits", statistics.stdev([0.9945, 0.9955]))
+    assert large == one("seeds", "large, 1 bit, ste", 6_964, 0.992)
+    assert approx == one("seeds", "pooled, 1 bit, approx", 6_964, 0.975)
+    assert (ste.name, ste.error) == ("pooled, 1 bit, ste", statistics.stdev([0.98, 0.99, 0.988]))
+    assert two == one("seeds", "pooled, 2 bits", 13_928, 0.991)
+    assert (sixteen.name, sixteen.error) == ("pooled, 16 bits", statistics.stdev([0.9945, 0.9955]))
     assert found[7:10] == [
         Point("baseline", "1 bit", 6_964, 0.986, pytest.approx(0.002 / 2**0.5)),
-        Point("baseline", "4 bits", 27_856, 0.9925),
+        one("baseline", "4 bits", 27_856, 0.9925),
         Point("baseline", "16 bits", 111_424, 0.995, pytest.approx(0.002 / 2**0.5)),
     ]
-    assert found[10:] == [Point("wider input", "A net", 125, 0.98)]
+    assert found[10:] == [Point("wider input", "A net", 125, 0.98, 0.0014)]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +185,13 @@ def test_a_mean_is_named_by_what_tells_it_apart(rows: Any, names: list[str], tmp
     assert [point.name for point in found[2:]] == names
 
 
-def test_another_data_set_has_its_own_rows_and_no_anchors(table: Path) -> None:
-    found = comparison.points(METRICS, SIZES, NAMES, comparison.swept(table.parent), [ANCHOR], "fashion_mnist")
-    assert found == [*OWN, Point("seeds", "", 6_964, 0.87)]
-    assert comparison.points(METRICS, SIZES, NAMES, [], [ANCHOR], "kmnist") == OWN
+def test_another_data_set_has_its_own_rows_and_no_literature(table: Path) -> None:
+    found = comparison.points(METRICS, SIZES, NAMES, comparison.swept(table.parent), [ENTRY, UNSIZED], "fashion_mnist")
+    assert found == [*OWN, one("seeds", "", 6_964, 0.87)]
+    assert comparison.points(METRICS, SIZES, NAMES, [], [ENTRY, UNSIZED], "kmnist") == OWN
+
+
+def test_the_standard_error_is_that_of_as_many_images_as_there_are() -> None:
+    full, binary = comparison.points(METRICS, SIZES, NAMES, [], [], "mnist", images=400)
+    assert binary.error == pytest.approx((0.989 * 0.011) ** 0.5 / 20, abs=1e-15)
+    assert full.error == pytest.approx((0.994 * 0.006) ** 0.5 / 20, abs=1e-15)

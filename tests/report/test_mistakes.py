@@ -1,4 +1,4 @@
-"""Which images and classes stand out, from tables worked by hand."""
+"""Which images and classes stand out, from tables worked out by hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def test_the_worst_images_are_wrong_ones_by_loss_then_in_their_order(count: int,
 
 
 def test_many_equal_losses_keep_the_order_of_the_images() -> None:
-    table = pd.DataFrame({"label": 0, "binary": 1, "binary_loss": [1.0, 2.0] * 100})  # more than are sorted one by one
+    # Long: a short table is sorted by another algorithm.
+    table = pd.DataFrame({"label": 0, "binary": 1, "binary_loss": [1.0, 2.0] * 100})
     assert mistakes.worst(table, 150).index.tolist() == [*range(1, 200, 2), *range(0, 100, 2)]
 
 
@@ -36,7 +37,7 @@ def test_confused_pairs_come_by_count_then_by_class() -> None:
     ]
 
 
-def test_errors_are_counted_for_each_and_for_both() -> None:
+def test_errors_are_counted_for_each_network_and_for_both() -> None:
     assert mistakes.errors(PREDICTIONS) == Errors(images=7, full=3, binary=5, both=2)
 
 

@@ -1,4 +1,4 @@
-"""Figures: the same bytes each time, nothing in them but pixels, and no trouble with little data."""
+"""Figures: the same bytes each time, only pixels in them, and no error with little data."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from support import benchmarks, evidences
+from support import benchmarks, figure_data
 
-from bnnlib.config import params
 from bnnlib.data import mnist
 from bnnlib.report.figures import benchmark, curves, frontier, pictures, style
 
@@ -43,7 +42,7 @@ def kernel(side: int = 5, planes: int = 1) -> Figure:
 
 
 def mistakes(*numbers: int) -> Figure:
-    return pictures.mistakes(evidences.IMAGES, evidences.worst(*numbers), mnist.CLASS_NAMES["mnist"])
+    return pictures.mistakes(figure_data.IMAGES, figure_data.worst(*numbers), mnist.CLASS_NAMES["mnist"])
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
@@ -51,7 +50,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "macro-F1": lambda: curve("macro_f1", 0.5, 0.9, 0.99),
     "loss of one epoch": lambda: curve("loss", 0.5),
     "macro-F1 of one epoch": lambda: curve("macro_f1", 0.5),
-    "loss that reaches 0": lambda: curve("loss", 0.5, 0.0),  # which no logarithm shows
+    "loss that reaches 0": lambda: curve("loss", 0.5, 0.0),  # a logarithm cannot show 0
     "macro-F1 that reaches 0 and 1": lambda: curve("macro_f1", 0.0, 0.5, 1.0),
     "confusion": confusion,
     "kernel": kernel,
@@ -59,8 +58,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "kernel of one pixel and 64 planes": lambda: kernel(side=1, planes=64),
     "benchmark": lambda: benchmark.benchmark(benchmarks.as_json()),
     "benchmark without peers": lambda: benchmark.benchmark(benchmarks.as_json_without_peers()),
-    "frontier": lambda: frontier.frontier(evidences.POINTS),
-    "flips": lambda: curves.flips(evidences.history(0.05, 0.0, 0.01)),
+    "frontier": lambda: frontier.frontier(figure_data.POINTS),
+    "flips": lambda: curves.flips(figure_data.history(0.05, 0.0, 0.01)),
     "mistakes": lambda: mistakes(3, 1, 4),
     "no mistakes": mistakes,
 }
@@ -84,7 +83,7 @@ def test_two_draws_give_the_same_bytes_and_no_metadata(draw: Callable[[], Figure
 
 
 @pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
-def test_the_settings_of_a_user_have_no_say(draw: Callable[[], Figure]) -> None:
+def test_the_settings_of_a_user_do_not_matter(draw: Callable[[], Figure]) -> None:
     first = style.png(draw())
     # As a matplotlibrc sets them.
     with matplotlib.rc_context(
@@ -136,7 +135,7 @@ def test_confusion_rows_sum_to_one_and_every_cell_with_images_says_its_share() -
 
 
 @pytest.mark.parametrize(("data", "rotation"), [("mnist", 0), ("kmnist", 0), ("fashion_mnist", 90)])
-def test_a_confusion_matrix_names_its_classes(data: params.DataName, rotation: int) -> None:
+def test_a_confusion_matrix_names_its_classes(data: mnist.DataName, rotation: int) -> None:
     axes = pictures.confusion(np.eye(10, dtype=np.int64), "title", mnist.CLASS_NAMES[data]).axes[0]
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
         assert tuple(label.get_text() for label in labels) == mnist.CLASS_NAMES[data]
@@ -146,7 +145,7 @@ def test_a_confusion_matrix_names_its_classes(data: params.DataName, rotation: i
 def test_a_kernel_runs_from_black_through_grey_to_white() -> None:
     found = pixels(pictures.kernel(np.array([[-2, 0, 2]] * 3, np.float32)))
     grey = found[found.shape[0] // 2, :, 0]
-    # 5 / 6 of the picture's width belong to the axes or more; each column of the kernel is met away from its edges.
+    # 5 / 6 of the picture's width or more belong to the axes; each column of the kernel is sampled away from its edges.
     assert [round(float(grey[int(len(grey) * at)]), 1) for at in (0.25, 0.5, 0.75)] == [0.0, 0.5, 1.0]
 
 

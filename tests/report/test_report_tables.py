@@ -1,4 +1,4 @@
-"""The tables that the evaluation writes, from a result worked by hand."""
+"""The tables that the evaluation writes, from results worked out by hand."""
 
 from __future__ import annotations
 

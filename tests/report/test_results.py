@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from bnnlib.config import params
 from bnnlib.core import files
 from bnnlib.data import mnist, splits
 from bnnlib.nn import convnet, weights
+from bnnlib.nn.published import restore
 from bnnlib.report import comparison, literature, mistakes, readme, tables, thresholds
 from bnnlib.report.figures import curves, frontier, pictures, style
 from bnnlib.scoring import evaluation, metrics
@@ -24,7 +24,7 @@ VARIANTS = ["full", "binary"]
 
 @pytest.fixture(scope="module")
 def sets(parts: dict[str, splits.Split]) -> dict[str, splits.Split]:
-    """The held-out images, split anew from the raw files by the committed parameters."""
+    """The held-out images, split again from the raw files with the committed parameters."""
     cfg = params.load(ROOT / "params.yaml")
     _, validation = splits.split(parts["development"], cfg.data.validation_fraction, cfg.data.split_seed)
     return {"validation": validation, "test": parts["test"]}
@@ -32,12 +32,12 @@ def sets(parts: dict[str, splits.Split]) -> dict[str, splits.Split]:
 
 @cache
 def network(variant: str) -> convnet.ConvNet:
-    return convnet.restore(weights.read(ROOT / f"models/{variant}.safetensors"))
+    return restore(weights.read(ROOT / f"models/{variant}.safetensors"))
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_scores_of_the_binary_network_agree_to_the_printed_digits(part: str, sets: dict[str, splits.Split]) -> None:
-    """Its dot products are whole numbers, so that every processor predicts the same."""
+    """Its dot products are whole numbers, so every processor predicts the same."""
     committed = files.read_json(ROOT / "reports/metrics.json")["binary"][part]
     scores = evaluation.evaluate(network("binary"), *evaluation.tensors(sets[part], "cpu")).scores
     for name, value in vars(scores).items():
@@ -48,10 +48,10 @@ def test_scores_of_the_binary_network_agree_to_the_printed_digits(part: str, set
 def test_scores_of_the_full_network_agree_as_far_as_rounding_lets_them(
     part: str, sets: dict[str, splits.Split]
 ) -> None:
-    """Processors add in other orders, so that half values differ in their last bit: 2**-11 of each activation.
+    """Processors add in different orders, so half values differ in their last bit: 2**-11 of each activation.
 
-    That moves a loss by about a thousandth of itself, and another prediction only where two classes are level. Three
-    images of 10,000 are as many as three more or fewer errors: 0.0003 of accuracy, and of macro-F1 about as much.
+    That changes a loss by about a thousandth, and a prediction only where two classes are nearly level. Three other
+    predictions of 10,000 change the accuracy by at most 0.0003, and macro-F1 by about as much.
     """
     committed = files.read_json(ROOT / "reports/metrics.json")["full"][part]
     scores = evaluation.evaluate(network("full"), *evaluation.tensors(sets[part], "cpu")).scores
@@ -97,7 +97,7 @@ def test_published_epoch_is_the_best_on_validation(variant: str) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_figures_follow_from_the_reports(variant: str) -> None:
-    """Drawn anew they are the same bytes, where matplotlib and its fonts are those of the lock."""
+    """Drawn again they are the same bytes, where matplotlib and its fonts are those of the lock."""
     result = files.read_json(ROOT / "reports/metrics.json")[variant]
     matrix = files.read_csv(ROOT / f"reports/confusion_{variant}.csv").drop(columns="label").to_numpy()
     names = mnist.CLASS_NAMES[params.load(ROOT / "params.yaml").data.name]
@@ -105,12 +105,12 @@ def test_figures_follow_from_the_reports(variant: str) -> None:
     assert style.png(figure) == (ROOT / f"reports/figures/confusion_{variant}.png").read_bytes()
 
 
-def test_figures_that_weigh_follow_from_the_reports(sets: dict[str, splits.Split]) -> None:
+def test_figures_of_the_pages_follow_from_the_reports(sets: dict[str, splits.Split]) -> None:
     """As above; and the worst images are those of the real test set."""
     scores, sizes = (files.read_json(ROOT / f"reports/{name}.json") for name in ("metrics", "sizes"))
     name = params.load(ROOT / "params.yaml").data.name
     names = {variant: style.name(variant, result["bits"]) for variant, result in scores.items()}
-    others = literature.parse((ROOT / "docs/anchors.md").read_text(encoding="utf-8"), "anchors.md")
+    others = literature.parse((ROOT / "docs/literature.md").read_text(encoding="utf-8"), "literature.md")
     points = comparison.points(scores, sizes, names, comparison.swept(ROOT / "reports"), others, name)
     worst = mistakes.worst(files.read_csv(ROOT / "reports/predictions.csv"), WORST)
     drawn = {
@@ -122,16 +122,17 @@ def test_figures_that_weigh_follow_from_the_reports(sets: dict[str, splits.Split
         assert style.png(content) == (ROOT / f"reports/figures/{figure}.png").read_bytes(), figure
 
 
-def test_committed_metrics_pass_the_gate_and_the_page_shows_them() -> None:
+def test_committed_metrics_keep_the_thresholds_and_the_pages_show_them() -> None:
     cfg = params.load(ROOT / "params.yaml")
-    found = thresholds.verdicts(files.read_json(ROOT / "reports/metrics.json"), thresholds.thresholds(cfg))
+    found = thresholds.verdicts(files.read_json(ROOT / "reports/metrics.json"), thresholds.of_data_set(cfg))
     found += thresholds.agreement(files.read_json(ROOT / "reports/agreement.json"), cfg.data.limit)
     assert [verdict.name for verdict in found if not verdict.passed] == []
-    page = Path(ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme.page(page, ROOT / "reports", "README.md", cfg.data.name) == page
+    for path, text in readme.pages(ROOT, ROOT / "reports", cfg.data.name).items():
+        assert path.read_text(encoding="utf-8") == text, path
 
 
-def test_thresholds_are_at_least_those_of_the_reference() -> None:
+def test_thresholds_are_at_least_as_strict_as_the_scores_of_the_baseline() -> None:
+    """As https://github.com/grassking100/bnn reports them."""
     thresholds = params.load(ROOT / "params.yaml").thresholds.mnist
     assert thresholds is not None
     assert thresholds.full.macro_f1 >= 0.991

@@ -1,4 +1,4 @@
-"""The summary against figures worked by hand."""
+"""The summary against numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pytest
 import torch
 from support import topologies
 
-from bnnlib.config.params import Bits, Quantization
+from bnnlib.config.spec import Bits, Quantization
 from bnnlib.config.topology import Block, Topology
-from bnnlib.nn import convnet
 from bnnlib.nn.convnet import ConvNet
+from bnnlib.nn.published import publish
 from bnnlib.report import summary
 
 TOPOLOGY = Topology(input=(34, 128), blocks=(Block(channels=6, kernel=5, pool=2), Block(channels=7, kernel=4, pool=1)))
@@ -28,7 +28,7 @@ NORM = 92
 def of(bits: Bits, packed_file: bytes | None = None, topology: Topology = TOPOLOGY) -> summary.Summary:
     torch.manual_seed(0)
     network = ConvNet(topology, Quantization(bits=bits))
-    return summary.summarize("network", convnet.publish(network, epoch=0), packed_file)
+    return summary.summarize("network", publish(network, epoch=0), packed_file)
 
 
 def test_layers_of_the_binary_network() -> None:
@@ -37,7 +37,7 @@ def test_layers_of_the_binary_network() -> None:
         for name, output, kernel, _, norm, pixels in LAYERS
     ]
     assert list(of(1, b"x" * 1000).layers) == expected
-    assert expected[0].memory_bytes == 38 + 96  # 37 1/2 bytes of weights, the last one filled up
+    assert expected[0].memory_bytes == 38 + 96  # 37.5 bytes of weights, rounded up
 
 
 @pytest.mark.parametrize(("bits", "norm_bytes"), [(2, 4), (4, 4), (8, 4), (16, 2), (32, 4)])
@@ -97,3 +97,10 @@ def test_table() -> None:
         "compression ratio        26.94",
         "binarized multiply-adds  100.00%",
     ]
+
+
+def test_table_of_a_network_without_a_packed_file() -> None:
+    found = of(16)
+    lines = summary.table(found).splitlines()
+    assert lines[0] == "network: 16 bits"
+    assert f"at 16 bits (no packed file)  {found.memory_bytes:,} bytes" in lines

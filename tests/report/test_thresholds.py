@@ -1,4 +1,4 @@
-"""The thresholds: kept, missed by a hair, and metrics that are none."""
+"""The thresholds: kept, just missed, and metrics that are missing or not numbers."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from support.paths import ROOT
 
 from bnnlib.config import params
 from bnnlib.config.params import DataThresholds, Threshold, Thresholds
+from bnnlib.data import mnist
 from bnnlib.report import thresholds
-from bnnlib.report.thresholds import GateError
+from bnnlib.report.thresholds import ThresholdError
 
 THRESHOLDS = Thresholds(full=Threshold(macro_f1=0.99, loss=0.03), binary=Threshold(macro_f1=0.98, loss=0.05))
-
-
 COMMITTED = params.load(ROOT / "params.yaml")
 
 
-def of(name: params.DataName, **sets: Thresholds) -> params.Params:
-    """The committed parameters with another data set, and thresholds for no more than these sets."""
+def parameters(name: mnist.DataName, **sets: Thresholds) -> params.Params:
+    """The committed parameters with this data set, and thresholds for these sets only."""
     none = dict.fromkeys(DataThresholds.model_fields)
     data = COMMITTED.data.model_copy(update={"name": name})
     return COMMITTED.model_copy(update={"data": data, "thresholds": DataThresholds(**{**none, **sets})})
@@ -28,13 +27,13 @@ def of(name: params.DataName, **sets: Thresholds) -> params.Params:
 
 def test_the_thresholds_are_those_of_the_data_set() -> None:
     other = THRESHOLDS.model_copy(update={"full": Threshold(macro_f1=0.9, loss=0.3)})
-    assert thresholds.thresholds(of("mnist", mnist=THRESHOLDS, kmnist=other)) == THRESHOLDS
-    assert thresholds.thresholds(of("kmnist", mnist=THRESHOLDS, kmnist=other)) == other
+    assert thresholds.of_data_set(parameters("mnist", mnist=THRESHOLDS, kmnist=other)) == THRESHOLDS
+    assert thresholds.of_data_set(parameters("kmnist", mnist=THRESHOLDS, kmnist=other)) == other
 
 
 def test_a_data_set_without_thresholds_is_named() -> None:
-    with pytest.raises(GateError) as caught:
-        thresholds.thresholds(of("kmnist", mnist=THRESHOLDS))
+    with pytest.raises(ThresholdError) as caught:
+        thresholds.of_data_set(parameters("kmnist", mnist=THRESHOLDS))
     assert str(caught.value).startswith("thresholds.kmnist is null in the parameters, so there is nothing")
 
 
@@ -48,7 +47,7 @@ def metrics(**changes: Any) -> dict[str, Any]:
 
 
 def agreement(**changes: Any) -> dict[str, Any]:
-    """A report in which nothing differs, but for the changes in the test split's first pair."""
+    """A report in which nothing differs, except the changes in the first pair of the test split."""
     counts = {"train": 45_000, "validation": 15_000, "test": 10_000}
     report = {
         split: {pair: {"images": n, "dots": 0, "logits": 0, "predictions": 0} for pair in thresholds.PAIRS}
@@ -94,8 +93,8 @@ def test_both_sides_of_a_bound(name: str, value: float, missing: bool) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "0.99", True, [0.99], {}])
-def test_what_is_no_number_is_named(value: Any) -> None:
-    with pytest.raises(GateError) as caught:
+def test_what_is_not_a_number_is_named(value: Any) -> None:
+    with pytest.raises(ThresholdError) as caught:
         thresholds.verdicts(metrics(full_loss=value), THRESHOLDS)
     assert str(caught.value).startswith(f"metric full.test.loss is {value!r}, expected a number")
 
@@ -111,7 +110,7 @@ def test_what_is_no_number_is_named(value: Any) -> None:
     ],
 )
 def test_a_missing_metric_is_named(content: Any, name: str) -> None:
-    with pytest.raises(GateError, match=f"metric {name} is missing; `dvc repro evaluate` writes it"):
+    with pytest.raises(ThresholdError, match=f"metric {name} is missing; `dvc repro evaluate` writes it"):
         thresholds.verdicts(content, THRESHOLDS)
 
 
@@ -145,15 +144,15 @@ def test_one_difference_is_named(kind: str) -> None:
 @pytest.mark.parametrize("report", [{}, [], None, {"train": {}}, {"train": {"torch and reference": 1}}])
 def test_a_report_without_a_count_is_named(report: Any) -> None:
     with pytest.raises(
-        GateError, match=r"metric agreement\.train\.torch and reference\.images is missing; `dvc repro agree"
+        ThresholdError, match=r"metric agreement\.train\.torch and reference\.images is missing; `dvc repro agree"
     ):
         thresholds.agreement(report, None)
 
 
 @pytest.mark.parametrize("value", [None, "0", False])
-def test_a_count_that_is_no_number_is_named(value: Any) -> None:
+def test_a_count_that_is_not_a_number_is_named(value: Any) -> None:
     with pytest.raises(
-        GateError, match=rf"agreement\.test\.torch and reference\.logits is {value!r}, expected a number"
+        ThresholdError, match=rf"agreement\.test\.torch and reference\.logits is {value!r}, expected a number"
     ):
         thresholds.agreement(agreement(logits=value), None)
 

@@ -10,9 +10,10 @@ import torch
 from support import topologies
 from torch.nn import functional
 
-from bnnlib.config.params import Quantization
+from bnnlib.config.spec import Quantization
 from bnnlib.data.splits import Split
-from bnnlib.nn.convnet import ConvNet, NonFiniteError
+from bnnlib.nn.convnet import ConvNet
+from bnnlib.nn.published import NonFiniteError
 from bnnlib.scoring import evaluation
 
 GENERATOR = np.random.default_rng(4)
@@ -24,7 +25,7 @@ def network(bits: int) -> ConvNet:
     torch.manual_seed(0)
     model = ConvNet(topologies.SMALL, Quantization(bits=bits))
     with torch.no_grad():
-        model(IMAGES)  # in training mode: moves the running statistics
+        model(IMAGES)  # in training mode: updates the running statistics
     return model.eval()
 
 
@@ -63,14 +64,14 @@ def test_losses_are_the_logarithms_of_the_probabilities() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 5, 22, 23])
-def test_the_batch_size_has_no_say(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_batch_size_does_not_matter(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = network(1)
     whole = evaluation.evaluate(model, IMAGES, LABELS)
     monkeypatch.setattr(evaluation, "BATCH", batch)
     parts = evaluation.evaluate(model, IMAGES, LABELS)
     assert np.array_equal(parts.predictions, whole.predictions)
-    # The 1-bit network's convolutions are exact; its last batch norm rounds a few times (2**-24 each) numbers whose
-    # size is that of the logits, which move the loss by at most as much, twice. 4 is a margin.
+    # The 1-bit network's convolutions are exact; its last batch norm rounds three times (2**-24 each) numbers as large
+    # as the logits, and a loss changes by at most twice as much as the logits. 4 is a margin.
     largest = evaluation.logits(model, IMAGES).abs().max().item()
     assert parts.scores.loss == pytest.approx(whole.scores.loss, abs=4 * 2 * 3 * 2**-24 * largest)
     assert parts.scores.accuracy == whole.scores.accuracy
@@ -84,5 +85,5 @@ def test_logits_that_overflow_are_refused() -> None:
         evaluation.evaluate(model, IMAGES, LABELS)
 
 
-def test_nothing_is_recorded_for_gradients() -> None:
+def test_no_gradients_are_recorded() -> None:
     assert not evaluation.logits(network(1), IMAGES).requires_grad

@@ -1,4 +1,4 @@
-"""Scores against scikit-learn, and against numbers worked by hand."""
+"""Scores against scikit-learn, and against numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precisio
 from bnnlib.scoring import metrics
 
 CLASSES = 10
-# Few classes on each side, so that absent ones and ones never predicted are common.
+# Few classes on each side, so that classes without images or predictions are common.
 SIDE = st.sets(st.integers(0, CLASSES - 1), min_size=1).map(sorted).map(st.sampled_from)
 PAIRS = st.tuples(SIDE, SIDE).flatmap(lambda sides: st.lists(st.tuples(*sides), min_size=1, max_size=40))
 
@@ -40,7 +40,7 @@ def test_rows_of_the_confusion_matrix_are_labels() -> None:
     assert matrix.tolist() == [[0, 2, 0], [0, 0, 0], [1, 0, 0]]
 
 
-def test_codes_of_many_classes_do_not_wrap_round() -> None:
+def test_many_classes_do_not_overflow() -> None:
     # 255 * 256 + 255 does not fit the uint8 that labels come in.
     top = np.array([255], np.uint8)
     assert metrics.confusion(top, top, 256)[255, 255] == 1
@@ -51,8 +51,10 @@ HAND = [
     ([[4, 0], [0, 2]], 1.0, 1.0),
     ([[3, 1], [1, 1]], (6 / 8 + 2 / 4) / 2, 4 / 6),
     ([[0, 4], [2, 0]], 0.0, 0.0),
-    ([[3, 0], [3, 0]], (6 / 9 + 0) / 2, 3 / 6),  # never predicted, but there: F1 is 0 and counts
-    ([[3, 1, 0], [1, 1, 0], [0, 0, 0]], (6 / 8 + 2 / 4) / 2, 4 / 6),  # neither there nor predicted: does not count
+    # The last class has images but no predictions: its F1 is 0 and counts.
+    ([[3, 0], [3, 0]], (6 / 9 + 0) / 2, 3 / 6),
+    # The last class has neither images nor predictions: it does not count.
+    ([[3, 1, 0], [1, 1, 0], [0, 0, 0]], (6 / 8 + 2 / 4) / 2, 4 / 6),
 ]
 
 
@@ -67,3 +69,9 @@ def test_per_class_by_hand() -> None:
     assert each.recall.tolist() == [3 / 4, 1 / 2, 0]
     assert each.f1.tolist() == [6 / 8, 2 / 6, 0]
     assert each.support.tolist() == [4, 2, 2]
+
+
+def test_standard_error_of_an_accuracy() -> None:
+    assert metrics.standard_error(0.99, 10_000) == pytest.approx(0.000995, abs=1e-6)
+    assert metrics.standard_error(0.5, 4) == 0.25
+    assert metrics.standard_error(1.0, 10_000) == 0

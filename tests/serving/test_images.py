@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,13 +42,13 @@ def test_the_drawing_is_prepared_as_mnist_was() -> None:
         profile = EXPECTED.sum(axis=axis, dtype=np.float64)
         assert abs(np.average(np.arange(28), weights=profile) - 14) <= 0.5
     top = EXPECTED[rows[0] + 1]
-    assert bits(top)[columns[0] + 2 : columns[-1]].all()  # the bar stands at the top: upright
+    assert bits(top)[columns[0] + 2 : columns[-1]].all()  # the bar is at the top: upright
     assert EXPECTED[rows[-1], columns[-1]] == 0
 
 
 TIFF_ONLY = {
     "float": Image.fromarray(np.asarray(drawing(), np.float32) / WHITE),
-    "float, light on dark": Image.fromarray(np.asarray(drawing(ink=WHITE, ground=0), np.float32) * 1e30),
+    "float, light on dark": Image.fromarray(np.asarray(drawing(foreground=WHITE, background=0), np.float32) * 1e30),
     "32 bits": Image.fromarray(np.asarray(drawing(), np.int32) * 8_000_000 - 10**9),
     "cmyk": drawing().convert("RGB").convert("CMYK"),
 }
@@ -84,53 +85,54 @@ def test_cmyk_jpeg() -> None:
 
 
 @pytest.mark.parametrize("kind", EXTENSIONS)
-@pytest.mark.parametrize("ground", [0, WHITE])
+@pytest.mark.parametrize("background", [0, WHITE])
 @pytest.mark.parametrize("size", [24, 28, 29, 64, 333, 2000])
-def test_any_size(kind: str, ground: int, size: int) -> None:
-    found = read(saved(drawing(size, WHITE - ground, ground), kind))
+def test_any_size(kind: str, background: int, size: int) -> None:
+    found = read(saved(drawing(size, WHITE - background, background), kind))
     assert overlap(found, EXPECTED) >= (0.75 if size < 64 else 0.9)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF"])
-@pytest.mark.parametrize("ground", [0, WHITE])
-def test_one_bit(kind: str, ground: int) -> None:
-    found = read(saved(drawing(ink=WHITE - ground, ground=ground).convert("1", dither=Image.Dither.NONE), kind))
+@pytest.mark.parametrize("background", [0, WHITE])
+def test_one_bit(kind: str, background: int) -> None:
+    image = drawing(foreground=WHITE - background, background=background).convert("1", dither=Image.Dither.NONE)
+    found = read(saved(image, kind))
     assert overlap(found, EXPECTED) >= 0.9
 
 
-@pytest.mark.parametrize("ink", [BLACK, PAPER, RED])
-def test_gif_and_palette_png_with_a_transparent_entry(ink: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("foreground", [BLACK, PAPER, RED])
+def test_gif_and_palette_png_with_a_transparent_entry(foreground: tuple[int, int, int]) -> None:
     indices = Image.fromarray((np.asarray(drawing()) < 128).astype(np.uint8))
     image = indices.convert("P")
-    for ground in (BLACK, PAPER):
-        image.putpalette([*ground, *ink])
+    for background in (BLACK, PAPER):
+        image.putpalette([*background, *foreground])
         for kind in ("GIF", "PNG"):
             assert overlap(read(saved(image, kind, transparency=0)), EXPECTED) >= 0.9
 
 
-@pytest.mark.parametrize("ink", [BLACK, PAPER])
-def test_bmp_with_alpha(ink: tuple[int, int, int]) -> None:
-    image = on_transparent(ink, ink)
+@pytest.mark.parametrize("foreground", [BLACK, PAPER])
+def test_bmp_with_alpha(foreground: tuple[int, int, int]) -> None:
+    image = on_transparent(foreground, foreground)
     masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
     header = struct.pack("<IiiHHIIiiII", 108, 200, -200, 1, 32, 3, 0, 2835, 2835, 0, 0) + masks + bytes(52)
     content = b"BM" + struct.pack("<IHHI", 14 + 108 + 160_000, 0, 0, 14 + 108) + header + image.tobytes("raw", "BGRA")
     assert np.abs(read(content).astype(int) - EXPECTED).max() <= 6
 
 
-@pytest.mark.parametrize("ink", [BLACK, PAPER])
-def test_grey_png_with_one_transparent_level(ink: tuple[int, int, int]) -> None:
-    grey = Image.fromarray(np.where(np.asarray(drawing()) < 128, ink[0], 7).astype(np.uint8))
+@pytest.mark.parametrize("foreground", [BLACK, PAPER])
+def test_grey_png_with_one_transparent_level(foreground: tuple[int, int, int]) -> None:
+    grey = Image.fromarray(np.where(np.asarray(drawing()) < 128, foreground[0], 7).astype(np.uint8))
     content = saved(grey, transparency=7)
     assert overlap(read(content), EXPECTED) >= 0.9
 
 
-@pytest.mark.parametrize(("ink", "ground"), [(BLACK, PAPER), (PAPER, BLACK), (RED, YELLOW)])
+@pytest.mark.parametrize(("foreground", "background"), [(BLACK, PAPER), (PAPER, BLACK), (RED, YELLOW)])
 @pytest.mark.parametrize("shape", ["ellipse", "rounded_rectangle"])
-def test_a_picture_with_transparent_corners_keeps_its_own_ground(
-    ink: tuple[int, int, int], ground: tuple[int, int, int], shape: str
+def test_a_picture_with_transparent_corners_keeps_its_own_background(
+    foreground: tuple[int, int, int], background: tuple[int, int, int], shape: str
 ) -> None:
-    picture = colours(drawing(), ink, ground)
-    card = Image.new("RGB", (400, 400), ground)
+    picture = colours(drawing(), foreground, background)
+    card = Image.new("RGB", (400, 400), background)
     card.paste(picture, (110, 110))
     alpha = Image.new("L", card.size)
     pen = ImageDraw.Draw(alpha)
@@ -140,7 +142,7 @@ def test_a_picture_with_transparent_corners_keeps_its_own_ground(
     assert overlap(read(saved(card)), EXPECTED) >= 0.95
 
 
-def test_a_pale_drawing_whose_alpha_stays_low_is_ink() -> None:
+def test_a_pale_drawing_whose_alpha_stays_low_is_foreground() -> None:
     image = on_transparent(BLACK, PAPER)
     image.putalpha(image.getchannel("A").point([level // 3 for level in range(256)]))
     assert overlap(read(saved(image)), EXPECTED) >= 0.95
@@ -148,7 +150,7 @@ def test_a_pale_drawing_whose_alpha_stays_low_is_ink() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
-def test_exif_turns_it_upright(kind: str, orientation: int) -> None:
+def test_exif_orientation_makes_it_upright(kind: str, orientation: int) -> None:
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -171,7 +173,7 @@ def test_the_first_frame_counts(kind: str) -> None:
     assert overlap(read(content), EXPECTED) >= 0.95
 
 
-def test_a_phone_s_jpeg_of_two_pictures() -> None:
+def test_the_first_of_two_pictures_in_a_jpeg_of_a_phone() -> None:
     content = saved(drawing(), "MPO", save_all=True, append_images=[drawing().rotate(90)])
     assert overlap(read(content), EXPECTED) >= 0.9
 
@@ -186,25 +188,25 @@ def test_tiff_of_sixteen_bits(compression: str, byte_order: str) -> None:
 
 
 def noisy(grey: Image.Image, deviation: float, slope: float) -> Image.Image:
-    """A photograph of it: paper less than white, ink less than black, uneven light, noise."""
+    """Like a photograph: paper darker than white, strokes lighter than black, uneven light, noise."""
     generator = np.random.default_rng(0)
     values = np.asarray(grey, np.float64) * 0.6 + 60 + np.linspace(-slope, slope, grey.width)
     return Image.fromarray((values + generator.normal(0, deviation, values.shape)).clip(0, WHITE).astype(np.uint8))
 
 
 @pytest.mark.parametrize(("deviation", "slope"), [(0, 0), (3, 0), (10, 0), (0, 30), (4, 20)])
-@pytest.mark.parametrize("ground", [0, WHITE])
-def test_noise_and_uneven_light_are_no_ink(deviation: float, slope: float, ground: int) -> None:
-    found = read(saved(noisy(drawing(400, WHITE - ground, ground), deviation, slope)))
+@pytest.mark.parametrize("background", [0, WHITE])
+def test_noise_and_uneven_light_are_background(deviation: float, slope: float, background: int) -> None:
+    found = read(saved(noisy(drawing(400, WHITE - background, background), deviation, slope)))
     assert overlap(found, EXPECTED) >= 0.85
 
 
-def test_faint_ink_is_stretched() -> None:
+def test_a_faint_foreground_is_stretched() -> None:
     found = read(saved(drawing().point([200 + level * 15 // WHITE for level in range(256)])))
     assert overlap(found, EXPECTED) >= 0.9
 
 
-def test_a_thin_line_on_a_large_sheet_is_ink() -> None:
+def test_a_thin_line_on_a_large_sheet_is_foreground() -> None:
     sheet = Image.new("L", (3000, 3000), WHITE)
     ImageDraw.Draw(sheet).line([(500, 300), (1500, 300), (800, 2400)], fill=0, width=2)
     found = read(saved(sheet))
@@ -213,7 +215,7 @@ def test_a_thin_line_on_a_large_sheet_is_ink() -> None:
     assert len(np.unique(found)) > 20  # smooth edges: nothing was rounded on the way
 
 
-def test_what_touches_the_edges_is_ink() -> None:
+def test_what_touches_the_edges_is_foreground() -> None:
     grey = drawing()
     box = grey.point([WHITE - level for level in range(256)]).getbbox()
     assert overlap(read(saved(grey.crop(box))), EXPECTED) >= 0.9
@@ -243,9 +245,11 @@ NOTHING = {
 
 
 @pytest.mark.parametrize("name", NOTHING)
-def test_without_ink(name: str) -> None:
-    with pytest.raises(ImageError, match=r"^a\.png: no ink found: .*; draw one digit in a colour that stands out"):
-        images.prepare(images.decode(saved(NOTHING[name]), "a.png"), "a.png")
+def test_without_a_digit(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(saved(NOTHING[name]))
+    with pytest.raises(ImageError, match=rf"^{path}: no digit found: .*; draw one digit in a colour that stands out"):
+        images.load(path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -81,7 +81,7 @@ def address(store: Clone) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{NAME}@champion"]
     options = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
-    # Elsewhere than the repository, so that its own bnnlib is not the one on the path.
+    # Not in the repository, so that its bnnlib is not the one on the path.
     extra = {"MLFLOW_TRACKING_URI": f"sqlite:///{store.folder}/mlflow.db", "MLFLOW_DISABLE_TELEMETRY": "true"}
     log = store.folder / "serve.log"
     with log.open("w") as output:
@@ -140,7 +140,7 @@ def test_the_champion_answers_with_the_digits_of_the_reference(address: str, ima
 
 
 def image_with(value: object) -> list[list[list[object]]]:
-    """One blank image but for one pixel."""
+    """One image, blank except for one pixel."""
     image: list[list[object]] = [[0] * 28 for _ in range(28)]
     image[27][3] = value
     return [image]
@@ -170,7 +170,7 @@ INPUTS: dict[str, tuple[object, str]] = {
 
 
 def refusal(url: str, content: bytes) -> str:
-    """The message with which a body is refused, by a status of the client's faults."""
+    """The message with which a body is refused, with a status code of client errors."""
     request = urllib.request.Request(f"{url}/invocations", content, {"Content-Type": "application/json"})
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=60)
@@ -216,7 +216,7 @@ def test_a_body_too_deep_for_the_parser_leaves_the_server_up(address: str, image
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=60)
     with caught.value as response:
-        assert response.code >= 400  # MLflow's own reader of JSON gives up: 500
+        assert response.code >= 400  # MLflow's JSON parser fails: 500
     assert len(post(address, {"inputs": images.tolist()})["predictions"]) == len(images)
 
 
@@ -247,7 +247,7 @@ def test_the_classifier_refuses_other_sizes(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("value", [-1, 256, 0.5, 254.99999999, np.nan, np.inf])
-def test_the_classifier_refuses_values_that_are_no_bytes(value: float) -> None:
+def test_the_classifier_refuses_values_that_are_not_bytes(value: float) -> None:
     images = np.zeros((2, 28, 28))
     images[1, 27, 27] = value
     with pytest.raises(pyfunc.PixelError, match=rf"images: pixel {value}.*, expected whole numbers from 0 to 255"):

@@ -1,4 +1,4 @@
-"""A fabricated benchmark, whose ratios are easy to work by hand."""
+"""A made-up prediction benchmark with ratios that are easy to check by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bnnlib.benchmark.prediction.record import Found
 from bnnlib.benchmark.timing import Effort, Key
 
 ROUNDS = 3
-# On one thread, microseconds an image by batch size.
+# On one thread, microseconds per image by batch size.
 MEDIANS = {
     "torch_fp32": {1: 400.0, 64: 200.0},
     "torch_fp32_channels_last": {1: 300.0, 64: 180.0},
@@ -24,13 +24,13 @@ MEDIANS = {
     "fast": {1: 20.0, 64: 10.0},
 }
 TWO_THREADS = {"torch_fp32": 150.0, "fast": 5.0}  # at batch 64
-ALONE = {1: 9.0, 2: 5.0}  # threads -> microseconds an image
+ALONE = {1: 9.0, 2: 5.0}  # threads -> microseconds per image
 MASKED = {"torch_fp32": 240.0, "torch_fp32_channels_last": 300.0, "fast": 30.0}
 
 
 @cache
 def found() -> Found:
-    """All that a run may find."""
+    """A run in which nothing was missing."""
     times = {Key(name, 1, batch): same(us) for name, each in MEDIANS.items() for batch, us in each.items()}
     times |= {Key(name, 2, 64): same(us) for name, us in TWO_THREADS.items()}
     return Found(
@@ -48,7 +48,7 @@ def found() -> Found:
 
 
 def found_without_peers() -> Found:
-    """The same on one core, without peers, and without AVX2."""
+    """The same on one core, without onnxruntime and without AVX2."""
     peers = ("onnxruntime_fp32", "onnxruntime_int8")
     whole = found()
     return dataclasses.replace(
@@ -63,7 +63,7 @@ def found_without_peers() -> Found:
 
 
 def same(value: float) -> list[float]:
-    """As many equal samples as there were rounds."""
+    """Equal samples, one per round."""
     return [value] * ROUNDS
 
 

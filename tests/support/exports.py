@@ -1,4 +1,4 @@
-"""The exported code run: C compiled and fed with images, ONNX by onnxruntime."""
+"""Run exported networks on images: compiled C, and ONNX in onnxruntime."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bnnlib.export import c_code
 from bnnlib.packed.model import PackedModel
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-pedantic"]
-# Reads images from its input; writes the digit and the logits of each.
+# Reads images from standard input; writes the digit and the logits of each.
 PROGRAM = """
 #include <stdio.h>
 #include "bnn_model.h"
@@ -31,13 +31,11 @@ int main(void)
     return 0;
 }
 """
-
-
-BATCH = 1000
+BATCH = 1000  # images that onnxruntime gets at a time
 
 
 def find_compiler() -> str:
-    """The C compiler; a machine without one skips the tests and says so, but a CI machine must have one."""
+    """The C compiler. Without one the test is skipped, but fails on CI."""
     found = os.environ.get("CC") or next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if found is None:
         peers.missing(
@@ -47,7 +45,7 @@ def find_compiler() -> str:
 
 
 def build_c(compiler: str, model: PackedModel, folder: Path, options: list[str]) -> Path:
-    """Write the code and the program around it, and compile them."""
+    """Write the C code and a program that uses it into the folder, and compile them; return the program."""
     for name, text in c_code.generate(model).items():
         (folder / name).write_text(text)
     (folder / "main.c").write_text(PROGRAM)
@@ -59,7 +57,7 @@ def build_c(compiler: str, model: PackedModel, folder: Path, options: list[str])
 
 
 def run_c(program: Path, images: NDArray[np.uint8], classes: int) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
-    """Digits, and the bits of the logits."""
+    """Digits (n,), and the bits of the logits (n, classes)."""
     done = subprocess.run([program], input=images.tobytes(), capture_output=True, check=True)
     assert done.stderr == b""
     words = np.frombuffer(done.stdout, np.uint32).reshape(len(images), 1 + classes)
@@ -69,7 +67,7 @@ def run_c(program: Path, images: NDArray[np.uint8], classes: int) -> tuple[NDArr
 def run_onnx(
     content: bytes, images: NDArray[np.uint8], level: str = "ORT_ENABLE_ALL", threads: int = 1
 ) -> NDArray[np.float32]:
-    """Logits by onnxruntime at a level of optimisation."""
+    """Logits of onnxruntime at a level of optimization, (n, classes)."""
     ort = peers.package("onnxruntime")
     options = ort.SessionOptions()
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)

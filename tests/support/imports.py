@@ -1,4 +1,4 @@
-"""Which of the project's own files a module needs, read from its source."""
+"""The project's own files that a module needs, read from its source."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def closure(path: str) -> set[str]:
 
 
 def direct(path: str) -> set[str]:
-    """The project's files that a module imports when it runs, in functions too, but not for type checking alone."""
+    """The project's files that a module imports when it runs, also in functions, but not only for type checking."""
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     names = {name for node in _executed(tree) for name in _imported(node)}
     return {file for name in names if name.split(".")[0] in PACKAGES for file in _files(name)}
 
 
 def top_level(path: str) -> set[str]:
-    """First words of all modules that a module imports, in functions too, but not for type checking alone."""
+    """First words of all modules that a module imports, also in functions, except those only for type checking."""
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     return {name.split(".")[0] for node in _executed(tree) for name in _imported(node)}
 

@@ -1,4 +1,4 @@
-"""The 1-bit networks that engines and exported code are compared on: committed ones, and small random ones."""
+"""1-bit networks on which engines and exported code are compared: two trained ones, and small random ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BASELINE = ROOT / "tests/packed/golden/baseline_v1.bnn"
 
 
 class Sizes(NamedTuple):
-    """``blocks``: (output channels, kernel, pool) of each; the head covers what is left."""
+    """Sizes of a packed network. ``blocks``: (output channels, kernel, pool) of each; the head covers what is left."""
 
     side: int
     planes: int
@@ -34,8 +34,8 @@ class Sizes(NamedTuple):
         return left
 
 
-# Streams and windows below, on and above the 32-bit word, one pixel, one channel, no block at all; pooling that leaves
-# out a row, covers the whole map, or takes windows of more pixels than a tile; more planes than a word has bits.
+# Streams and windows that fill words of 32 bits, or a bit less or more; one pixel, one channel, no block; pooling that
+# leaves out a row, covers the whole map, or has windows of more pixels than a tile; more planes than bits in a word.
 SIZES: dict[str, Sizes] = {
     "one pixel": Sizes(1, 1, (), 1),
     "no block": Sizes(6, 2, (), 3),
@@ -62,12 +62,12 @@ def committed() -> PackedModel:
 
 
 def baseline() -> PackedModel:
-    """A trained network of the topology that the study started from, in a file of version 1."""
+    """A trained network of the topology `baseline`, from a file of version 1."""
     return packed_format.decode(BASELINE.read_bytes())
 
 
 def draw(name: str, seed: int = 0) -> tuple[PackedModel, NDArray[np.uint8]]:
-    """A random network of the sizes of that name, and 40 random images for it."""
+    """A random network of the named sizes, and 40 random images for it."""
     return build(SIZES[name], [seed, *name.encode()], images=40)
 
 
@@ -78,9 +78,9 @@ def any_sizes(
     largest_side: int = 12,
     largest_kernel: int = 4,
 ) -> Sizes:
-    """Any small network: up to 4 planes and 3 blocks; pooling windows up to the whole map, most of them small.
+    """Sizes of any small network: up to 4 planes and 3 blocks; pooling windows up to the whole map, most of them small.
 
-    By default the channels are on both sides of the ends of words.
+    The default channels are on both sides of the ends of words.
     """
     side = left = draw(st.integers(1, largest_side))
     blocks = []
@@ -113,10 +113,10 @@ def _bits(random: np.random.Generator, *shape: int) -> NDArray[np.bool_]:
 
 
 def _block(random: np.random.Generator, outputs: int, channels: int, kernel: int, pool: int) -> Block:
-    """Thresholds where about half of the windows reach them; a fifth always, almost, almost never or never hold."""
+    """A random block. About half of the windows reach a threshold, but (almost) all or none reach a fifth of them."""
     length = channels * kernel**2
     spread = round(length**0.5)
-    middle = round(spread * (2 * np.log(pool**2)) ** 0.5)  # where the largest of pool**2 dot products lies
+    middle = round(spread * (2 * np.log(pool**2)) ** 0.5)  # about the largest of pool**2 dot products
     near = np.clip(middle + random.integers(-spread, spread + 2, outputs), -length, length + 1)
     ends = random.choice([-length, -length + 1, length, length + 1], outputs)
     thresholds = np.where(random.random(outputs) < 0.8, near, ends).astype(np.int32)

@@ -1,6 +1,6 @@
-"""Random networks; images that no network confuses, and small networks trained on them.
+"""Random networks; images of ten clear patterns, and small networks trained on them.
 
-No prediction of these depends on rounding.
+The patterns are so different that no prediction depends on rounding.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from support import topologies
 from torch.nn import functional
 
-from bnnlib.config.params import Bits, Quantization
+from bnnlib.config.spec import Bits, Quantization
 from bnnlib.config.topology import Topology
 from bnnlib.data.splits import Split
-from bnnlib.nn import convnet
-from bnnlib.nn.convnet import ConvNet, Published
+from bnnlib.nn.convnet import ConvNet
+from bnnlib.nn.published import Published, publish
 from bnnlib.scoring import evaluation
 
 SIGNS = ("positive", "mixed")  # of the batch norms' scales
 
 
 def split(count: int, seed: int) -> Split:
-    """Ten classes: fixed patterns of coarse squares, with noise."""
+    """Images of ten classes: each has a fixed pattern of 4 x 4 squares, with noise."""
     squares = np.random.default_rng(0).choice([40, 200], (10, 7, 7))
     labels = np.arange(count, dtype=np.uint8) % 10
     noise = np.random.default_rng(seed).integers(-15, 16, (count, 28, 28))
@@ -37,7 +37,7 @@ def random_network(
     """A network in evaluation mode whose batch norms have the statistics of the images; ``signs``: see `untrained`."""
     model = untrained(topology, quantization, signs, seed)
     for layer in model.layers():
-        layer.norm.momentum = 1.0  # the running statistics become those of the batch
+        layer.norm.momentum = 1.0  # the running statistics become the batch's
     with torch.no_grad():
         model(torch.from_numpy(images))
     return model.eval()
@@ -58,7 +58,7 @@ def untrained(topology: Topology, quantization: Quantization, signs: str, seed: 
 
 @cache
 def trained(bits: Bits, signs: str = "mixed") -> Published:
-    """A small network with pooling after a few steps."""
+    """A small network with pooling, trained for a few steps."""
     images, labels = evaluation.tensors(split(100, seed=1), "cpu")
     model = untrained(topologies.SMALL, Quantization(bits=bits), signs)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -66,4 +66,4 @@ def trained(bits: Bits, signs: str = "mixed") -> Published:
         model.zero_grad()
         functional.cross_entropy(model(images), labels).backward()
         optimizer.step()
-    return convnet.publish(model, epoch=1)
+    return publish(model, epoch=1)

@@ -1,4 +1,4 @@
-"""What some tests need beside the project: without it they skip and say so, but CI must have it."""
+"""Programs and packages that some tests need: without them these tests are skipped, but fail on CI."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 def missing(message: str) -> NoReturn:
-    """Skip what needs a thing that is not there, or fail where the environment variable CI is set."""
+    """Skip the test, or fail if the environment variable CI is set."""
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message, allow_module_level=True)

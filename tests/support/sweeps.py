@@ -1,11 +1,12 @@
-"""Made-up tables of a sweep, for what shows them."""
+"""Made-up runs and tables of a sweep."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from bnnlib.sweeps import tables
-from bnnlib.sweeps.grid import Run
+from bnnlib.sweeps.results import Moment, Run
 
 HEAD = ",".join(Run.model_fields)
 # data set, topology, bits, surrogate, seed, macro-F1
@@ -32,8 +33,33 @@ BASELINE_ROWS = (
 )
 
 
+def run(**changes: Any) -> Run:
+    """A run with made-up scores; ``changes``: other values of its fields."""
+    values: dict[str, Any] = {
+        "dataset": "mnist",
+        "topology": "pooled",
+        "bits": 1,
+        "surrogate": "ste",
+        "seed": 0,
+        "epoch": 3,
+        "macro_f1": 0.5,
+        "loss": 1.0,
+        "accuracy": 0.5,
+        "validation_macro_f1": 0.5,
+        "validation_loss": 1.0,
+        "weight_bytes": 6964,
+        "key": "k",
+    }
+    return Run(**{**values, **changes})
+
+
+def moment(key: str, epoch: int) -> Moment:
+    """An epoch of the run with this key."""
+    return Moment(key=key, epoch=epoch, train_loss=1.0, validation_loss=1.0, validation_macro_f1=0.5, flip_ratio=None)
+
+
 def write(path: Path, rows: tuple[tuple[str, str, int, str, int, float], ...] = ROWS) -> None:
-    """Write a table with these rows, and a score that is a little apart in each other column."""
+    """Write a table with these rows; each other column has a slightly different score."""
     places = [
         (f"{data},{topology},{bits},{surrogate}", bits, seed, score)
         for data, topology, bits, surrogate, seed, score in rows
@@ -54,6 +80,6 @@ def _write(path: Path, head: str, places: list[tuple[str, int, int, float]]) -> 
     lines = [
         f"{place},{seed},{30 + seed},{score},{1 - score},{score + 0.0001},{score - 0.001},0.05,"
         f"{6_964 * bits},{number:016}"
-        for number, (place, bits, seed, score) in enumerate(places)  # a key of nothing but digits is still a text
+        for number, (place, bits, seed, score) in enumerate(places)  # a key of digits only is still text
     ]
     path.write_text("\n".join([head, *lines, ""]))

@@ -1,4 +1,4 @@
-"""Topologies that tests build networks of."""
+"""Topologies for the networks of tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bnnlib.config.topology import Block, Topology
 PARAMS = params.load(ROOT / "params.yaml")
 DEFAULT = PARAMS.topology(bits=1)
 BASELINE = baseline_loop.TOPOLOGY.model_copy(update={"input": (64,)})
-# Quick; 28 -> 12 -> 5 -> 3, where no pooling leaves out anything, and channels that fill no word.
+# Quick. Sides 28 -> 12 -> 5 -> 3, so pooling leaves nothing out; no number of channels fills a word.
 SMALL = Topology(
     input=(34, 128),
     blocks=(
@@ -20,5 +20,5 @@ SMALL = Topology(
         Block(channels=8, kernel=3, pool=1),
     ),
 )
-# 28 -> 9 -> 3: of 28 and of 7 rows and columns, each pooling leaves out the last.
+# Sides 28 -> 9 -> 3: pooling leaves out the last of 28 rows and columns, then of 7.
 UNEVEN = Topology(input=(64,), blocks=(Block(channels=5, kernel=1, pool=3), Block(channels=33, kernel=3, pool=2)))

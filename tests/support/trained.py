@@ -1,4 +1,4 @@
-"""Small 1-bit networks of torch layers, drawn by Hypothesis: the trained side of what a packed model must repeat."""
+"""Small 1-bit networks of torch layers, drawn by Hypothesis, and their outputs, which the packed form must repeat."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bnnlib.config.params import Quantization
+from bnnlib.config.spec import Quantization
 from bnnlib.config.topology import HEAD, Layer
 from bnnlib.export import pack
-from bnnlib.nn import convnet, quantizers
+from bnnlib.nn import quantizers, widths
 from bnnlib.nn.layers import NormedConvolution
 from bnnlib.packed.model import PackedModel
 
-ONE_BIT = Quantization(bits=1)
+ONE_BIT = widths.of(Quantization(bits=1))
 CHANNELS = st.integers(1, 40) | st.sampled_from([7, 8, 9, 31, 32, 33, 63, 64, 65])
 
 
@@ -36,17 +36,17 @@ class Trained:
 
     @torch.inference_mode()
     def outputs(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Dot products that enter the head's batch norm, and logits, both (n, classes), by torch."""
-        x = convnet.prepare(torch.from_numpy(self.images), 1, torch.tensor(self.input_thresholds, dtype=torch.float32))
+        """Torch's dot products before the head's batch norm, and its logits, both (n, classes)."""
+        x = ONE_BIT.input(torch.from_numpy(self.images), torch.tensor(self.input_thresholds, dtype=torch.float32))
         for block in self.blocks:
-            x = quantizers.quantize_activation(block(x), 1)
+            x = block.activate(block(x))
         dots = self.head.pooled_dots(x, quantizers.signs(self.head.weight))
         return dots.flatten(1).numpy(), self.head(x).flatten(1).numpy()
 
 
 @st.composite
 def networks(draw: st.DrawFn) -> Trained:
-    """Up to three blocks, then a head; norms of every kind, among them those whose sign never switches."""
+    """Up to three blocks and a head, with every kind of norm; the sign of some never switches."""
     side = draw(st.integers(1, 12))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
     thresholds = draw(st.lists(st.sampled_from([0, 1, 34, 128, 255, 256]), min_size=1, max_size=4))
@@ -81,14 +81,14 @@ def _layer(draw: st.DrawFn, generator: torch.Generator, sizes: Layer) -> NormedC
 
 
 def _make_ties(layer: NormedConvolution, fan_in: int) -> None:
-    """Without a shift, and with whole means that dot products reach, the norm's value is often exactly 0."""
+    """Remove the bias, and round the means to possible dot products: the norm's value is then often exactly 0."""
     mean: Tensor = layer.norm.get_buffer("running_mean")
     mean.copy_(2 * torch.round((mean - fan_in) / 2) + fan_in)
     layer.norm.bias.zero_()
 
 
 def _make_odd(layer: NormedConvolution, generator: torch.Generator) -> None:
-    """Give about every fifth channel a scale of +0 or -0, or a shift that no dot product makes up for, or no spread."""
+    """Give a third of the channels a scale of +0 or -0, a bias larger than all dot products, or a variance of 0."""
     kind = torch.randint(0, 15, (len(layer.weight),), generator=generator)
     layer.norm.weight[kind == 0] = 0.0
     layer.norm.weight[kind == 1] = -0.0

@@ -1,4 +1,4 @@
-"""A fabricated benchmark of the training, whose ratios are easy to work by hand."""
+"""A made-up training benchmark with ratios that are easy to check by hand."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from support.paths import ROOT
 from bnnlib.benchmark.machine import Machine
 from bnnlib.benchmark.timing import Key
 from bnnlib.benchmark.training import record
-from bnnlib.benchmark.training.contest import OURS, REFERENCE, Plan, Race
+from bnnlib.benchmark.training.contest import BASELINE, OURS, Plan, Race
 from bnnlib.benchmark.training.record import Found, Network
 from bnnlib.config import params
 
 PARAMS = params.load(ROOT / "params.yaml")
 PLAN = Plan(rounds=3, images=1_000, epochs=4, epochs_at_most=9)
-# Microseconds an image.
+# Microseconds per image.
 TIMES = {
     Key(OURS, 2, 1_000): [200.0, 100.0, 400.0],
-    Key(REFERENCE, 2, 1_000): [1_000.0, 1_000.0, 1_000.0],
+    Key(BASELINE, 2, 1_000): [1_000.0, 1_000.0, 1_000.0],
 }
 THERE = Race(True, 20.0, [0.97, 0.99234], 4)
 LATER = Race(True, 350.0, [0.9, 0.95, 0.992], 9)
@@ -28,13 +28,13 @@ NEVER = Race(False, 500.0, [0.9] * 9, 9)
 
 
 def found() -> Found:
-    """The full network reaches its score in both loops, the binary one in ours alone."""
-    races = {"full": {OURS: THERE, REFERENCE: LATER}, "binary": {OURS: THERE, REFERENCE: NEVER}}
+    """The full network reaches its score with both loops, the binary one only with ours."""
+    races = {"full": {OURS: THERE, BASELINE: LATER}, "binary": {OURS: THERE, BASELINE: NEVER}}
     return Found(
         machine=Machine("A Processor", "x86_64", "Linux", 2, ["avx2", "avx512f"], 16.0, 0.1),
         train_images=48_000,
         validation_images=12_000,
-        turn_images=1_000,
+        round_images=1_000,
         networks={
             "full": Network(PARAMS.training("full"), TIMES, races["full"]),
             "binary": Network(PARAMS.training("binary"), TIMES, races["binary"]),
@@ -43,7 +43,7 @@ def found() -> Found:
 
 
 def found_that_fell_short() -> Found:
-    """The same, but ours does not reach the score of the full network."""
+    """The same, except that our loop does not reach the score of the full network."""
     whole = found()
     network = whole.networks["full"]
     races = {**network.races, OURS: Race(False, 40.0, [0.98] * 4, 4)}
@@ -52,5 +52,5 @@ def found_that_fell_short() -> Found:
 
 
 def as_json(whole: Found | None = None) -> dict[str, Any]:
-    """The record of `found`, or of another run."""
+    """The record of this run, by default `found`."""
     return record.to_json(found() if whole is None else whole, PLAN, datetime.date(2026, 1, 2))

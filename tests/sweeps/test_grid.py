@@ -1,4 +1,4 @@
-"""The grid, the keys of its jobs, and what the table sums up to."""
+"""The grid, the keys of its jobs, and the means over the seeds."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from support.paths import ROOT
+from support.sweeps import moment, run
 
 from bnnlib.config import params
 from bnnlib.config.params import Params
-from bnnlib.sweeps import grid
-from bnnlib.sweeps.grid import Job, Moment, Run, Spread, SweepError
+from bnnlib.sweeps import grid, results
+from bnnlib.sweeps.grid import Job, SweepError
+from bnnlib.sweeps.results import Spread
 
 BASE = params.load(ROOT / "params.yaml")
 MANIFEST = {"images": "0" * 64}
@@ -37,33 +39,10 @@ def changed(name: str, value: object, base: Params = BASE) -> Params:
     return params.parse(content, name)
 
 
-def run(**changes: Any) -> Run:
-    values: dict[str, Any] = {
-        "dataset": "mnist",
-        "topology": "pooled",
-        "bits": 1,
-        "surrogate": "ste",
-        "seed": 0,
-        "epoch": 3,
-        "macro_f1": 0.5,
-        "loss": 1.0,
-        "accuracy": 0.5,
-        "validation_macro_f1": 0.5,
-        "validation_loss": 1.0,
-        "weight_bytes": 6964,
-        "key": "k",
-    }
-    return Run(**{**values, **changes})
-
-
-def moment(key: str, epoch: int) -> Moment:
-    return Moment(key=key, epoch=epoch, train_loss=1.0, validation_loss=1.0, validation_macro_f1=0.5, flip_ratio=None)
-
-
 def test_values_of_an_option() -> None:
     assert grid.values("0, 1,-2") == [0, 1, -2]
     assert grid.values("ste,approx") == ["ste", "approx"]
-    assert grid.values("1_000,,1.0,true") == ["1_000", "", "1.0", "true"]  # left to the schema, which refuses them
+    assert grid.values("1_000,,1.0,true") == ["1_000", "", "1.0", "true"]  # the schema refuses them
 
 
 def test_the_grid_is_the_product_and_surrogates_count_at_1_bit_only() -> None:
@@ -93,7 +72,7 @@ def test_each_width_has_its_recipe_and_all_jobs_one_thread_and_one_split() -> No
     assert str(binary) == "mnist, pooled, 1 bit, ste, seed 7"
 
 
-def test_a_job_and_its_row_are_called_the_same() -> None:
+def test_a_job_and_its_row_have_the_same_name() -> None:
     assert str(run(seed=7)) == str(jobs_of(bits=[1], seeds=[7])[0])
     assert str(run(bits=16, surrogate="none")) == str(jobs_of(bits=[16], seeds=[0])[0])
 
@@ -126,7 +105,7 @@ def test_repeated_values_are_one_job_and_no_axes_are_the_base() -> None:
     assert (only.training.seed, only.training.bits) == (BASE.seed, BASE.model.bits)
 
 
-def test_epochs_of_the_option_are_those_of_every_recipe() -> None:
+def test_the_option_epochs_applies_to_every_recipe() -> None:
     asked = 9_999
     found = jobs_of(bits=[1, 4, 16], epochs=[asked])
     assert {each.training.bits: each.training.recipe.epochs for each in found} == dict.fromkeys([1, 4, 16], asked)
@@ -137,7 +116,7 @@ def test_epochs_of_the_option_are_those_of_every_recipe() -> None:
     }
 
 
-def test_all_faults_of_the_options_are_listed_at_once() -> None:
+def test_all_errors_of_the_options_are_listed_at_once() -> None:
     with pytest.raises(SweepError) as caught:
         jobs_of(
             seeds=[0, -1, "x"],
@@ -147,19 +126,19 @@ def test_all_faults_of_the_options_are_listed_at_once() -> None:
             datasets=["digits"],
             epochs=[0],
         )
-    first, *faults = str(caught.value).splitlines()
-    assert first == "the sweep's options: 8 faults"
-    assert [fault.partition(" is not allowed; allowed: ")[0].strip() for fault in faults] == [
+    first, *errors = str(caught.value).splitlines()
+    assert first == "the sweep's options: 8 errors"
+    assert [error.partition(" is not allowed; allowed: ")[0].strip() for error in errors] == [
         "--seeds: seed: -1",
         "--seeds: seed: 'x'",
         "--bits: model.bits: 3",
-        "--surrogates: binary.surrogate: 'stee'",
+        "--surrogates: binary.quantizer.surrogate: 'stee'",
         "--topologies: model.topology: 'poled'",
         "--topologies: model.topology: 5",
         "--datasets: data.name: 'digits'",
         "--epochs: full.epochs: 0",  # and the same of the other recipes
     ]
-    assert all(fault.partition("; allowed: ")[2] for fault in faults)
+    assert all(error.partition("; allowed: ")[2] for error in errors)
 
 
 @pytest.mark.parametrize(
@@ -167,9 +146,9 @@ def test_all_faults_of_the_options_are_listed_at_once() -> None:
     [
         ("seed", 1),
         ("model.bits", 2),
-        ("binary.surrogate", "approx"),
+        ("binary.quantizer.surrogate", "approx"),
         ("binary.latent_clip", 0.5),
-        ("binary.learning_rate", 0.001),
+        ("binary.optimizer.rate", 0.001),
         ("binary.epochs", 3),
         ("train.norm_images", None),
         ("binary.batch_size", 50),
@@ -188,8 +167,8 @@ def test_what_changes_the_results_changes_the_key(name: str, value: object) -> N
 
 def test_the_key_at_four_bits_is_that_of_its_own_recipe() -> None:
     four = changed("model.bits", 4)
-    assert job(changed("multibit.learning_rate", 0.5, four)).key != job(four).key
-    assert job(changed("binary.learning_rate", 0.5, four)).key == job(four).key
+    assert job(changed("multibit.optimizer.rate", 0.5, four)).key != job(four).key
+    assert job(changed("binary.optimizer.rate", 0.5, four)).key == job(four).key
 
 
 @pytest.mark.parametrize("change", [{"manifest": {"images": "1" * 64}}, {"code": "d"}])
@@ -201,8 +180,8 @@ def test_data_and_code_change_the_key(change: dict[str, Any]) -> None:
     ("name", "value"),
     [
         ("runtime.threads", 7),
-        ("full.learning_rate", 0.5),
-        ("multibit.learning_rate", 0.5),
+        ("full.optimizer.rate", 0.5),
+        ("multibit.optimizer.rate", 0.5),
         ("thresholds.mnist.full.loss", 9.0),
         ("full.epochs", 9),
         ("topologies.pooled.input.kmnist", (1,)),
@@ -222,7 +201,7 @@ def test_tables_are_in_the_order_of_the_grid() -> None:
         run(key="v", bits=16, surrogate="none", topology="baseline"),
     ]
     moments = [moment("y", 1), moment("x", 10), moment("x", 9), moment("w", 1), moment("v", 1)]
-    table, epochs = grid.ordered(runs, moments)
+    table, epochs = results.ordered(runs, moments)
     assert [each.key for each in table] == ["v", "w", "x", "z", "y"]
     assert [(each.key, each.epoch) for each in epochs] == [("v", 1), ("w", 1), ("x", 9), ("x", 10), ("y", 1)]
 
@@ -230,7 +209,7 @@ def test_tables_are_in_the_order_of_the_grid() -> None:
 def test_mean_and_sample_standard_deviation() -> None:
     """Of 0.5, 0.75, 1.0: mean 0.75, squares of deviations 1/16 + 0 + 1/16 = 1/8, over n - 1 = 2: 1/16, root 1/4."""
     runs = [run(seed=seed, macro_f1=value, loss=4 * value) for seed, value in enumerate((0.75, 1.0, 0.5))]
-    [found] = grid.aggregate(runs)
+    [found] = results.aggregate(runs)
     assert (found.group, found.n) == (("mnist", "pooled", 1, "ste"), 3)
     assert found.scores["macro_f1"] == Spread(0.75, 0.25)
     assert found.scores["loss"] == Spread(3.0, 1.0)
@@ -245,7 +224,7 @@ def test_aggregates_keep_groups_apart_and_one_run_has_no_deviation() -> None:
         run(surrogate="approx", loss=3.0),
         run(topology="large", loss=4.0),
     ]
-    found = grid.aggregate(runs)
+    found = results.aggregate(runs)
     assert [(*each.group[1:], each.n) for each in found] == [
         ("large", 1, "ste", 1),
         ("pooled", 1, "approx", 1),
@@ -256,5 +235,5 @@ def test_aggregates_keep_groups_apart_and_one_run_has_no_deviation() -> None:
     assert losses == [Spread(4.0, None), Spread(3.0, None), Spread(1.0, 0.0), Spread(2.0, None)]
 
 
-def test_an_empty_table_sums_up_to_nothing() -> None:
-    assert grid.aggregate([]) == []
+def test_an_empty_table_has_no_means() -> None:
+    assert results.aggregate([]) == []

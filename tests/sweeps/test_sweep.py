@@ -1,4 +1,4 @@
-"""Real sweeps of tiny trainings: on this machine, interrupted, on a Dask cluster whose worker dies; and the faults."""
+"""Real sweeps of tiny trainings: on this machine, interrupted, on a Dask cluster whose worker dies; and failed runs."""
 
 from __future__ import annotations
 
@@ -9,57 +9,27 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlflow
 import pytest
 from distributed import Client
-from ruamel.yaml import YAML
-from support import imports
-from support.clone import Bnn
 from support.paths import ROOT
+from support.tiny_sweeps import AXES, HERE, TINY, Study, write_tiny_parameters
 
 from bnnlib.config import params
-from bnnlib.config.params import Params
-from bnnlib.data import mnist, sources
+from bnnlib.data import mnist
 from bnnlib.sweeps import backends, grid, sweep, worker
-from bnnlib.sweeps.backends import Engine
-from bnnlib.sweeps.grid import Job, Moment, SweepError
+from bnnlib.sweeps.backends import Workers
+from bnnlib.sweeps.grid import Job, SweepError
+from bnnlib.sweeps.results import Moment
 from bnnlib.sweeps.tables import Tables
 from bnnlib.sweeps.worker import Outcome
 
-AXES: dict[str, list[Any]] = {"seeds": [0, 1], "bits": [1, 16]}
-# Topologies by their numbers of channels, of one block that leaves a map of 4 x 4.
-TINY = {"two": 2, "three": 3}
-HERE = Engine("loky", jobs=2)
 EPOCH = Moment(key="", epoch=1, train_loss=1.0, validation_loss=1.0, validation_macro_f1=0.5, flip_ratio=None)
 BNN = [sys.executable, "-c", "from bnnlib import cli; cli.main()"]
-
-
-@dataclass(frozen=True)
-class Study:
-    """A folder with tiny parameters, the data and the table of a sweep of four runs, none of them interrupted."""
-
-    folder: Path
-    cfg: Params
-    tables: Tables
-    lines: list[str]
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data"
-
-    def job(self, point: Params) -> Job:
-        manifest = sources.read_manifest(self.data / "mnist.sha256")
-        return grid.job(point, manifest, worker.code_fingerprint())
-
-    def jobs(self) -> list[Job]:
-        return [self.job(point) for point in grid.variants(self.cfg, AXES)]
-
-    def perform(self, out: Path, engine: Engine = HERE, **axes: list[Any]) -> list[str]:
-        return list(sweep.perform(self.cfg, {**AXES, **axes}, self.data, out, engine))
 
 
 @pytest.fixture(scope="module")
@@ -68,18 +38,7 @@ def study(raw_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     (folder / "data").mkdir()
     (folder / "data/raw").symlink_to(raw_dir)
     (folder / "data/mnist.sha256").write_bytes((ROOT / "data/mnist.sha256").read_bytes())
-    content = params.load(ROOT / "params.yaml").model_dump()
-    content["data"]["limit"] = 200
-    content["train"]["norm_images"] = 100
-    inputs = {"mnist": [34, 128], "fashion_mnist": [8], "kmnist": [64]}
-    for name, channels in TINY.items():
-        blocks = [{"channels": channels, "kernel": 5, "pool": 6}]
-        content["topologies"][name] = {"input": inputs, "blocks": blocks}
-    content["model"]["topology"] = "two"
-    for recipe in ("full", "binary", "multibit"):
-        content[recipe] |= {"epochs": 1, "batch_size": 40}
-    with (folder / "params.yaml").open("w") as file:
-        YAML().dump(content, file)
+    write_tiny_parameters(folder / "params.yaml")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("BNN_CACHE_DIR", str(folder / "cache"))
         environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
@@ -107,15 +66,15 @@ def test_a_sweep_has_a_row_and_a_history_for_each_run(study: Study) -> None:
     assert [bool(flip) for flip in flips] == [True, True, False, False]
 
 
-def test_rows_hold_what_the_trainings_give(study: Study) -> None:
-    """In this process a job gives the row that a worker process gave."""
+def test_rows_hold_the_results_of_the_trainings(study: Study) -> None:
+    """A job gives the same row in this process as in a worker process."""
     job = study.jobs()[0]
     outcome = worker.run_job(job, study.folder / "nowhere")
     assert outcome.error is None
     assert outcome.run == study.tables.runs[job.key]
 
 
-def test_a_sweep_is_a_run_in_the_logbook_and_each_training_one_below_it(study: Study) -> None:
+def test_a_sweep_is_a_run_in_mlflow_with_a_child_run_for_each_training(study: Study) -> None:
     client = mlflow.MlflowClient(f"sqlite:///{study.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("bnn")
     assert experiment is not None
@@ -138,7 +97,7 @@ def test_a_sweep_is_a_run_in_the_logbook_and_each_training_one_below_it(study: S
     )
 
 
-def test_killed_after_a_run_the_sweep_goes_on_from_there(study: Study, tmp_path: Path) -> None:
+def test_a_sweep_that_was_killed_after_a_run_continues_from_there(study: Study, tmp_path: Path) -> None:
     out = tmp_path / "sweep.csv"
     options = ["--seeds", "0,1", "--bits", "1,16", "--out", str(out), "--jobs", "1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -167,18 +126,18 @@ def test_a_larger_grid_adds_what_is_missing(study: Study, tmp_path: Path) -> Non
     assert set(out.read_text().splitlines()) & set(theirs) == {theirs[0], theirs[4]}
 
 
-def test_topologies_are_rows_beside_each_other_each_with_its_own_weights(study: Study, tmp_path: Path) -> None:
+def test_each_topology_is_a_row_with_its_own_weight_bytes(study: Study, tmp_path: Path) -> None:
     out = tmp_path / "sweep.csv"
     lines = study.perform(out, topologies=["two", "three"], seeds=[0], bits=[1])
-    told = {line.partition(": validation")[0].partition(" ")[2] for line in lines[1:]}
-    assert told == {"mnist, two, 1 bit, ste, seed 0", "mnist, three, 1 bit, ste, seed 0"}
+    printed = {line.partition(": validation")[0].partition(" ")[2] for line in lines[1:]}
+    assert printed == {"mnist, two, 1 bit, ste, seed 0", "mnist, three, 1 bit, ste, seed 0"}
     three, two = Tables(out).runs.values()
     assert two == next(iter(study.tables.runs.values()))
     assert (three.topology, three.weight_bytes) == ("three", (150 + 480 + 7) // 8)
 
 
 @pytest.mark.parametrize("change", [{"epochs": [2]}, {"code": "other"}, {"split_seed": 5}])
-def test_a_table_of_another_recipe_is_refused_and_left_alone(
+def test_a_table_of_another_recipe_is_refused_and_not_changed(
     study: Study, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(study.tables)
@@ -195,7 +154,7 @@ def test_a_table_of_another_recipe_is_refused_and_left_alone(
 
 @pytest.fixture
 def both(study: Study, tmp_path: Path) -> Tables:
-    """A table with runs of both topologies that nobody trained."""
+    """A table with made-up runs of both topologies."""
     table = Tables(tmp_path / "sweep.csv")
     some = next(iter(study.tables.runs.values()))
     for point in grid.variants(study.cfg, {"bits": [1, 16], "seeds": [0], "topologies": [*TINY]}):
@@ -206,7 +165,7 @@ def both(study: Study, tmp_path: Path) -> Tables:
 
 
 @pytest.mark.parametrize("topology", TINY)
-def test_a_table_of_both_topologies_goes_on_whatever_the_parameters_name(
+def test_a_table_of_both_topologies_continues_whichever_the_parameters_name(
     study: Study, both: Tables, topology: str
 ) -> None:
     base = study.cfg.model_copy(update={"model": study.cfg.model.model_copy(update={"topology": topology})})
@@ -218,7 +177,7 @@ def test_a_table_of_both_topologies_goes_on_whatever_the_parameters_name(
 
 
 @pytest.mark.parametrize("change", ["changed", "gone"])
-def test_runs_of_a_topology_that_is_another_now_or_gone_are_refused(study: Study, both: Tables, change: str) -> None:
+def test_runs_of_a_topology_that_has_changed_or_is_gone_are_refused(study: Study, both: Tables, change: str) -> None:
     topologies = dict(study.cfg.topologies)
     three = topologies.pop("three")
     if change == "changed":
@@ -231,7 +190,7 @@ def test_runs_of_a_topology_that_is_another_now_or_gone_are_refused(study: Study
 
 
 class Cluster(NamedTuple):
-    """A Dask cluster on loopback, two workers with one thread each, and the file in which its scheduler says where."""
+    """A Dask cluster on loopback with two workers of one thread each, and the file with the scheduler's address."""
 
     scheduler: subprocess.Popen[bytes]
     workers: list[subprocess.Popen[bytes]]
@@ -240,7 +199,7 @@ class Cluster(NamedTuple):
 
 @pytest.fixture
 def cluster(tmp_path: Path, raw_dir: Path) -> Iterator[Cluster]:
-    """It ends with the test, and shares no files with the sweep but the raw data."""
+    """It ends with the test, and shares no files with the sweep except the raw data."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -264,12 +223,12 @@ def cluster(tmp_path: Path, raw_dir: Path) -> Iterator[Cluster]:
         yield Cluster(scheduler, workers, meeting[1])
 
 
-def test_a_cluster_gives_the_same_table_though_a_worker_is_killed_and_ends_with_its_scheduler(
+def test_a_cluster_gives_the_same_table_when_a_worker_is_killed_and_an_error_when_its_scheduler_is(
     study: Study, tmp_path: Path, cluster: Cluster
 ) -> None:
-    """One test, because a cluster takes seconds to start. The worker that is left then takes all jobs alone.
+    """One test, because a cluster takes seconds to start. The worker that is left then does all the jobs.
 
-    There are more jobs than those of the study, so that some are waiting when something is killed.
+    There are more jobs than those of the study, so that some are waiting when a process is killed.
     """
     tables = Tables(tmp_path / "sweep.csv")
     more = grid.variants(study.cfg, {"bits": [1], "seeds": [*range(2, 40)]})
@@ -277,7 +236,7 @@ def test_a_cluster_gives_the_same_table_though_a_worker_is_killed_and_ends_with_
     nowhere = dict.fromkeys((job.key for job in jobs), study.folder / "not on the workers' machines")
     with Client(scheduler_file=cluster.file, set_as_default=False, timeout=60) as watcher:
         watcher.wait_for_workers(2, timeout=60)
-        engine = Engine("dask", scheduler=watcher.scheduler.address)
+        engine = Workers("dask", scheduler=watcher.scheduler.address)
         outcomes = backends.results(jobs, nowhere, engine)
         done = [next(outcomes)]
         busy = next(address for address, keys in watcher.processing().items() if keys)
@@ -297,7 +256,7 @@ def test_a_cluster_gives_the_same_table_though_a_worker_is_killed_and_ends_with_
         [waiting] = watcher.processing().values()
     assert waiting
     cluster.scheduler.kill()
-    with pytest.raises(SweepError, match=f"the scheduler at {engine.scheduler} was lost.*goes on from there"):
+    with pytest.raises(SweepError, match=f"the scheduler at {engine.scheduler} was lost.*continues from there"):
         list(outcomes)
 
 
@@ -326,72 +285,10 @@ def test_a_worker_with_other_code_refuses(study: Study) -> None:
     assert "runs other code" in outcome.error
 
 
-def test_damaged_data_is_the_job_s_fault_not_the_sweep_s_end(study: Study, tmp_path: Path) -> None:
+def test_damaged_data_is_an_error_of_the_job_and_does_not_end_the_sweep(study: Study, tmp_path: Path) -> None:
     for name in mnist.SPLITS:
         (tmp_path / f"{name}.npz").write_bytes(b"damaged")
     outcome = worker.run_job(study.jobs()[0], tmp_path)
     assert outcome.run is None
     assert outcome.error is not None
     assert "train.npz: damaged" in outcome.error
-
-
-def test_the_fingerprint_covers_all_that_computes() -> None:
-    """What training, scoring and preparing import, except the parameters, whose values are in the key, and edges."""
-    modules = ("training/loop", "scoring/evaluation", "core/runtime", "data/prepare")
-    files = {file for module in modules for file in imports.closure(f"bnnlib/{module}.py")}
-    needed = {file.removeprefix("bnnlib/") for file in files if not file.endswith("__init__.py")}
-    edges = {f"core/{name}.py" for name in ("errors", "files", "fingerprint")}
-    edges |= {"config/params.py", "config/messages.py", "data/sources.py"}
-    assert {file for file in needed - edges if not file.startswith(worker.CODE)} == set()
-
-
-@pytest.mark.parametrize(
-    ("environ", "folder"),
-    [
-        ({"BNN_CACHE_DIR": "/shared/bnn", "XDG_CACHE_HOME": "/x"}, Path("/shared/bnn")),
-        ({"XDG_CACHE_HOME": "/x"}, Path("/x/bnn")),
-        ({}, Path.home() / ".cache/bnn"),
-    ],
-)
-def test_where_prepared_data_are_kept(environ: dict[str, str], folder: Path) -> None:
-    assert worker.cache_folder(environ) == folder
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--bits", "1,3", "--seeds", "0,"], "error: the sweep's options: 2 faults\n  --seeds: seed: ''"),
-        (
-            ["--topologies", "pooled,poled"],
-            "error: the sweep's options: 1 fault\n  --topologies: model.topology: 'poled' is not allowed; "
-            "allowed: pooled, baseline",
-        ),
-        (["--backend", "dask"], "error: --backend dask wants --scheduler ADDRESS"),
-        (["--scheduler", "tcp://h:1"], "error: --scheduler tcp://h:1 is for --backend dask, but the backend is loky"),
-        (["--backend", "dask", "--scheduler", "tcp://h:1", "--jobs", "2"], "error: --jobs 2 is for --backend loky"),
-        (["--data", "elsewhere"], "error: elsewhere/mnist.sha256: cannot be read"),
-    ],
-)
-def test_bad_options_end_before_anything_is_trained_or_written(bnn: Bnn, arguments: list[str], message: str) -> None:
-    Path("params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    code, output, _ = bnn("sweep", *arguments)
-    assert isinstance(code, str)
-    assert code.startswith(message)
-    assert output == ""
-    assert [path.name for path in Path().iterdir()] == ["params.yaml"]
-
-
-@pytest.mark.parametrize(
-    ("scheduler", "message"),
-    [("tcp://127.0.0.1:9", "no Dask scheduler answers there"), ("gopher://x", "no Dask scheduler answers there")],
-)
-def test_a_cluster_out_of_reach_is_named(scheduler: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "CONNECT_S", 1)
-    with pytest.raises(SweepError, match=f"{scheduler}: {message}"):
-        next(backends.results([], {}, Engine("dask", scheduler=scheduler)))
-
-
-def test_without_the_extra_the_command_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(SweepError, match="pip install -e"):
-        next(backends.results([], {}, Engine("dask", scheduler="tcp://127.0.0.1:9")))

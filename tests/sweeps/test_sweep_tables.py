@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_grid import moment, run
+from support.sweeps import moment, run
 
 from bnnlib.core.files import FileError
 from bnnlib.sweeps.tables import Tables
 
-# Floats that a fast parser reads one unit in the last place off.
+# Floats that a fast parser reads wrong by one unit in the last place.
 AWKWARD = (0.1 + 0.2, 1 / 3, 2.2250738585072014e-308, 1e-05, 0.98765432109876543)
 
 
@@ -33,7 +33,7 @@ def test_numbers_come_back_exactly(path: Path) -> None:
     assert (path.read_bytes(), found.histories.read_bytes()) == before
 
 
-def test_the_order_in_which_runs_end_has_no_say(path: Path, tmp_path: Path) -> None:
+def test_the_order_in_which_runs_end_does_not_matter(path: Path, tmp_path: Path) -> None:
     other = Tables(tmp_path / "other.csv")
     for seed in (3, 0, 4, 2, 1):
         key = f"key{seed}"
@@ -42,7 +42,7 @@ def test_the_order_in_which_runs_end_has_no_say(path: Path, tmp_path: Path) -> N
     assert other.histories.read_bytes() == Tables(path).histories.read_bytes()
 
 
-def test_flip_ratio_stands_there_or_not(tmp_path: Path) -> None:
+def test_a_flip_ratio_may_be_empty(tmp_path: Path) -> None:
     tables = Tables(tmp_path / "sweep.csv")
     tables.add(run(key="a"), [moment("a", 1).model_copy(update={"flip_ratio": 0.25}), moment("a", 2)])
     first, second = tables.histories.read_text().splitlines()[1:]
@@ -61,8 +61,8 @@ def test_a_table_without_runs_has_its_columns(tmp_path: Path) -> None:
     assert Tables(tables.path).runs == {}
 
 
-def test_a_run_in_one_file_only_is_not_there(path: Path) -> None:
-    """Killed between the two files, a sweep leaves epochs without their run; a run without epochs is as little use."""
+def test_a_run_in_only_one_file_does_not_count(path: Path) -> None:
+    """A sweep killed between the two files leaves epochs without their run; a run without epochs is incomplete too."""
     table = path.read_text().splitlines(keepends=True)
     path.write_text("".join(table[:-1]))
     found = Tables(path)

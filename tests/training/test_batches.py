@@ -1,4 +1,4 @@
-"""The order of the images and their random moves."""
+"""The order of the images, and how they are augmented."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from bnnlib.training import batches
-from bnnlib.training.batches import Augmentation
+from bnnlib.config.spec import Augmentation
+from bnnlib.training import augment, batches
 
 
 def numbered(count: int) -> tuple[Tensor, Tensor]:
-    """Images whose pixels all hold the image's number + 1, and the number as label: a pair torn apart shows."""
+    """Images whose pixels all hold the image's number + 1, and the number as label: a wrong pair shows."""
     labels = torch.arange(count)
     return (labels + 1).to(torch.uint8)[:, None, None].expand(-1, 28, 28).contiguous(), labels
 
@@ -22,7 +22,8 @@ def epoch(
     images: Tensor, labels: Tensor, batch_size: int, shift: int, seed: int, share: float = 1.0, contrast: float = 1.0
 ) -> list[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(seed)
-    return list(batches.shuffled(images, labels, batch_size, Augmentation(shift, share, contrast), generator))
+    augmentation = Augmentation(shift=shift, shift_share=share, contrast=contrast)
+    return list(batches.shuffled(images, labels, batch_size, augmentation, generator))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_images_keep_their_labels_and_type() -> None:
         assert images[:, 14, 14].tolist() == [label + 1 for label in labels.tolist()]
 
 
-def test_the_generator_decides_alone() -> None:
+def test_only_the_generator_decides() -> None:
     def order(seed: int, global_seed: int) -> list[int]:
         torch.manual_seed(global_seed)
         return torch.cat([labels for _, labels in epoch(*numbered(50), 10, 2, seed)]).tolist()
@@ -73,8 +74,8 @@ def test_without_shift_the_images_are_as_they_were() -> None:
         assert torch.equal(batch, images[rows])
 
 
-def moved(image: Tensor, down: int, right: int) -> Tensor:
-    """The image moved pixel by pixel, black where nothing was."""
+def shifted(image: Tensor, down: int, right: int) -> Tensor:
+    """The image shifted pixel by pixel, black where nothing was."""
     result = torch.zeros_like(image)
     for row in range(28):
         for column in range(28):
@@ -83,25 +84,25 @@ def moved(image: Tensor, down: int, right: int) -> Tensor:
     return result
 
 
-def test_a_shift_moves_by_every_number_of_pixels_up_to_it() -> None:
-    # No two pixels alike in a row or a column, so every move gives another picture.
+def test_images_are_shifted_by_every_number_of_pixels_up_to_the_shift() -> None:
+    # No two pixels in a row or a column are equal, so every shift gives another picture.
     pattern = (1 + torch.arange(28)[:, None] + 7 * torch.arange(28)).to(torch.uint8)
-    wanted = {(down, right): moved(pattern, down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)}
+    wanted = {(down, right): shifted(pattern, down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)}
     images = pattern.expand(200, -1, -1).contiguous()
-    met = []
+    found = []
     for batch, _ in epoch(images, torch.arange(200), batch_size=50, shift=1, seed=0):
-        met += [next(move for move, picture in wanted.items() if torch.equal(image, picture)) for image in batch]
-    assert len(met) == 200
-    assert set(met) == set(wanted)  # 9 moves in 200 draws: one is left out with a chance of 9 * (8/9)**200 < 1e-9
+        found += [next(shift for shift, picture in wanted.items() if torch.equal(image, picture)) for image in batch]
+    assert len(found) == 200
+    assert set(found) == set(wanted)  # 9 shifts in 200 draws: one is missing with a chance of 9 * (8/9)**200 < 1e-9
 
 
-def test_a_share_of_the_images_is_moved() -> None:
+def test_a_share_of_the_images_is_shifted() -> None:
     pattern = (1 + torch.arange(28)[:, None] + 7 * torch.arange(28)).to(torch.uint8)
     images = pattern.expand(900, -1, -1).contiguous()
     batches_found = epoch(images, torch.arange(900), batch_size=50, shift=1, seed=0, share=0.3)
-    moved_images = sum(not torch.equal(image, pattern) for batch, _ in batches_found for image in batch)
-    # 8 of 9 moves show: 900 * 0.3 * 8 / 9 = 240 with a standard deviation of 13.
-    assert 180 < moved_images < 300
+    changed = sum(not torch.equal(image, pattern) for batch, _ in batches_found for image in batch)
+    # 8 of 9 shifts change the image: 900 * 0.3 * 8 / 9 = 240 with a standard deviation of 13.
+    assert 180 < changed < 300
 
 
 def test_contrast_multiplies_the_pixels_of_an_image_by_one_factor() -> None:
@@ -110,7 +111,7 @@ def test_contrast_multiplies_the_pixels_of_an_image_by_one_factor() -> None:
     for batch, _ in epoch(images, torch.arange(400), batch_size=50, shift=0, seed=0, contrast=2.0):
         assert batch.dtype == torch.uint8
         pixels = batch.flatten(1)[:, :4].double()
-        assert torch.equal(batch.flatten(1), batch.flatten(1)[:, :4].repeat(1, 7 * 28))  # alike all over
+        assert torch.equal(batch.flatten(1), batch.flatten(1)[:, :4].repeat(1, 7 * 28))  # the same everywhere
         factor = pixels[:, 2] / 100  # rounded down to a hundredth
         assert bool((pixels[:, 0] == 0).all())
         assert bool(((pixels[:, 1] / 40 - factor).abs() <= 1 / 40).all())
@@ -118,55 +119,55 @@ def test_contrast_multiplies_the_pixels_of_an_image_by_one_factor() -> None:
         factors += factor.tolist()
     assert min(factors) >= 0.5
     assert max(factors) <= 2
-    # They are uniform in the logarithm: of 400 a half, 200 with a standard deviation of 10, is below 1.
+    # Their logarithms are uniform: of 400 factors 200, with a standard deviation of 10, are below 1.
     assert 150 < sum(factor < 1 for factor in factors) < 250
     assert min(factors) < 0.55
     assert max(factors) > 1.8
 
 
-def test_contrast_ends_at_white() -> None:
+def test_contrast_is_limited_by_white() -> None:
     images = torch.full((200, 28, 28), 200, dtype=torch.uint8)
     found = torch.cat([batch for batch, _ in epoch(images, torch.arange(200), 50, shift=0, seed=0, contrast=3.0)])
     assert int(found.max()) == 255
     assert int(found.min()) >= 66
 
 
-def test_a_quarter_turn_is_clockwise() -> None:
+def test_a_rotation_is_clockwise() -> None:
     images = torch.randint(0, 256, (3, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     quarter = torch.full((3,), math.pi / 2)
-    assert torch.equal(batches._warp(images, quarter, torch.ones(2, 3)), torch.rot90(images, -1, (1, 2)))
+    assert torch.equal(augment.warp(images, quarter, torch.ones(2, 3)), torch.rot90(images, -1, (1, 2)))
 
 
 def test_zoom_scales_width_and_height_each_by_its_factor() -> None:
     block = torch.zeros(1, 28, 28, dtype=torch.uint8)
     block[0, 12:16, 10:18] = 200  # 4 high, 8 wide, in the middle
-    doubled = batches._warp(block, torch.zeros(1), torch.tensor([[1.0], [2.0]]))
+    doubled = augment.warp(block, torch.zeros(1), torch.tensor([[1.0], [2.0]]))
     assert (doubled[0] == 200).sum(dim=0).tolist() == [0] * 10 + [6] * 8 + [0] * 10  # its edges are grey
-    halved = batches._warp(block, torch.zeros(1), torch.tensor([[0.5], [1.0]]))
+    halved = augment.warp(block, torch.zeros(1), torch.tensor([[0.5], [1.0]]))
     assert (halved[0] == 200).sum(dim=1).tolist() == [0] * 12 + [4] * 4 + [0] * 12
 
 
-def test_an_image_is_zoomed_along_its_own_axes_before_it_turns() -> None:
+def test_an_image_is_zoomed_along_its_own_axes_before_it_is_rotated() -> None:
     block = torch.zeros(1, 28, 28, dtype=torch.uint8)
     block[0, 12:16, 10:18] = 200  # 4 high, 8 wide, in the middle
-    found = batches._warp(block, torch.full((1,), math.pi / 2), torch.tensor([[2.0], [1.0]]))
-    # Twice as wide and upright then: 16 high, 4 wide; its edges above and below are grey.
+    found = augment.warp(block, torch.full((1,), math.pi / 2), torch.tensor([[2.0], [1.0]]))
+    # Twice as wide, then upright: 16 high, 4 wide; its edges above and below are grey.
     assert (found[0] == 200).sum(dim=0).tolist() == [0] * 12 + [14] * 4 + [0] * 12
 
 
-def test_turns_and_zooms_stay_within_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    met = []
+def test_rotations_and_zooms_stay_within_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = []
 
     def spy(images: Tensor, angles: Tensor, factors: Tensor) -> Tensor:
-        met.append((angles, factors))
+        passed.append((angles, factors))
         return torch.full_like(images, 7)
 
-    monkeypatch.setattr(batches, "_warp", spy)
+    monkeypatch.setattr(augment, "warp", spy)
     generator = torch.Generator().manual_seed(0)
     found = list(batches.shuffled(*numbered(400), 50, Augmentation(rotation=10.0, zoom=1.25), generator))
-    assert all((images == 7).all() for images, _ in found)  # what `_warp` returns is what is trained on
-    angles = torch.cat([angles for angles, _ in met])
-    factors = torch.cat([factors for _, factors in met], dim=1)
+    assert all((images == 7).all() for images, _ in found)  # training uses what `warp` returns
+    angles = torch.cat([angles for angles, _ in passed])
+    factors = torch.cat([factors for _, factors in passed], dim=1)
     assert len(angles) == 400
     assert 9 < torch.rad2deg(angles).abs().max() <= 10 + 1e-5
     assert 0.8 <= factors.min() < 0.82 < 1.23 < factors.max() <= 1.25

@@ -1,26 +1,26 @@
-"""The optimizers: Bop and Muon by hand, and which parameters each one moves."""
+"""The optimizers: steps of Bop and Muon worked out by hand, and which parameters each one updates."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 import torch
 from support import topologies
-from support.paths import ROOT
 
-from bnnlib.config import params
-from bnnlib.config.params import Quantization, Training
+from bnnlib.config import spec
+from bnnlib.config.spec import Adam, Augmentation, Optimizer, Quantization, Recipe
 from bnnlib.nn.convnet import ConvNet
 from bnnlib.training import optimizers
 from bnnlib.training.optimizers import Bop, Muon
 
-COMMITTED = params.load(ROOT / "params.yaml").model_dump()
+OPTIMIZERS: dict[str, Optimizer] = {
+    "adam": Adam(name="adam", rate=0.06),
+    "muon": spec.Muon(name="muon", rate=0.03, adam_rate=0.06),
+    "bop": spec.Bop(name="bop", rate=0.001, threshold=0.000001, adam_rate=0.06),
+}
 
 
-def training_of(**options: Any) -> Training:
-    """The committed training of the 1-bit network with other options in the section `binary`."""
-    return params.parse({**COMMITTED, "binary": {**COMMITTED["binary"], **options}}, "test").training("binary")
+def recipe_of(optimizer: Optimizer) -> Recipe:
+    return Recipe(epochs=2, batch_size=32, augmentation=Augmentation(), optimizer=optimizer)
 
 
 def test_bop_by_hand() -> None:
@@ -30,20 +30,20 @@ def test_bop_by_hand() -> None:
     optimizer = Bop([weight], lr=0.5, threshold=0.1)
     optimizer.step()
     assert weight.tolist() == torch.tensor([-0.3, 0.3, 0.3, -0.3, 0.3, 0.0]).tolist()
-    # 0.25 g + 0.5 g: the fifth is above the threshold now; the first's average still asks for -, where it is.
+    # 0.25 g + 0.5 g: the fifth is above the threshold now; the first is negative already, as its average asks.
     optimizer.step()
     assert weight.tolist() == torch.tensor([-0.3, 0.3, 0.3, -0.3, -0.3, 0.0]).tolist()
 
 
-def test_bop_leaves_what_has_no_gradient() -> None:
+def test_bop_does_not_change_what_has_no_gradient() -> None:
     weight = torch.tensor([0.3])
     Bop([weight], lr=0.5, threshold=0.0).step()
     assert weight.tolist() == torch.tensor([0.3]).tolist()
 
 
 def test_a_step_of_muon_by_hand() -> None:
-    # B = 0.05 g after the first step, and what is made orthogonal 0.95 * 0.05 g + 0.05 g. Of a matrix whose singular
-    # values are all the same only their size is lost; the iteration leaves each between 0.7 and 1.2.
+    # B = 0.05 g after the first step; 0.95 * 0.05 g + 0.05 g is made orthogonal. A matrix whose singular values are all
+    # the same only loses their size; the iteration leaves each between 0.7 and 1.2.
     weight = torch.zeros(2, 3, 1, 1)
     weight.grad = torch.tensor([[0.0, 5.0, 0.0], [-5.0, 0.0, 0.0]])[..., None, None]
     Muon([weight], lr=0.1, weight_decay=0.0).step()
@@ -61,9 +61,9 @@ def test_muon_follows_an_average_of_the_gradients() -> None:
     before = weight.clone()
     weight.grad = second
     optimizer.step()
-    # B = 0.95 * 0.05 first + 0.05 second; then 0.95 B + 0.05 second, whose parts stand in this ratio.
-    moved_by = weight - before
-    assert (moved_by[0, 0] / moved_by[0, 1]).item() == pytest.approx(0.95**2 * 0.05 / (0.95 * 0.05 + 0.05), rel=1e-4)
+    # B = 0.95 * 0.05 first + 0.05 second; then 0.95 B + 0.05 second, whose parts have this ratio.
+    change = weight - before
+    assert (change[0, 0] / change[0, 1]).item() == pytest.approx(0.95**2 * 0.05 / (0.95 * 0.05 + 0.05), rel=1e-4)
 
 
 def test_singular_values_come_near_one() -> None:
@@ -84,7 +84,7 @@ def test_muons_weight_decay_is_a_share_of_the_weight() -> None:
     torch.testing.assert_close(weights[0] - weights[1], torch.full((2, 2), 0.1 * 0.5))
 
 
-def test_muon_leaves_what_has_no_gradient() -> None:
+def test_muon_does_not_change_what_has_no_gradient() -> None:
     weight = torch.ones(2, 2)
     Muon([weight], lr=0.5, weight_decay=0.5).step()
     assert weight.tolist() == [[1, 1], [1, 1]]
@@ -96,42 +96,39 @@ def test_neither_takes_a_closure(optimizer: torch.optim.Optimizer) -> None:
         optimizer.step(lambda: 0.0)
 
 
-def moved(options: dict[str, Any]) -> set[str]:
+def updated(optimizer: Optimizer) -> set[str]:
     """The parameters that one step changes."""
     torch.manual_seed(0)
     model = ConvNet(topologies.SMALL, Quantization(bits=1)).train()
     before = {name: part.detach().clone() for name, part in model.named_parameters()}
-    cfg = training_of(**options)
     for part in model.parameters():
         part.grad = part.detach().clone() + 1
-    used = optimizers.build(model, cfg)
-    for optimizer in used:
-        optimizer.step()
+    for each in optimizers.build(model, recipe_of(optimizer)):
+        each.step()
     return {name for name, part in model.named_parameters() if not torch.equal(part, before[name])}
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "muon", "bop"])
-def test_every_parameter_is_moved(optimizer: str) -> None:
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_parameter_is_updated(optimizer: str) -> None:
     names = {name for name, _ in ConvNet(topologies.SMALL, Quantization(bits=1)).named_parameters()}
-    assert moved({"optimizer": optimizer}) == names
+    assert updated(OPTIMIZERS[optimizer]) == names
 
 
-def test_bop_changes_signs_alone() -> None:
+def test_bop_changes_only_signs() -> None:
     model = ConvNet(topologies.SMALL, Quantization(bits=1)).train()
     before = model.head.weight.detach().clone()
     for part in model.parameters():
         part.grad = torch.ones_like(part)
-    for optimizer in optimizers.build(model, training_of(optimizer="bop")):
+    for optimizer in optimizers.build(model, recipe_of(OPTIMIZERS["bop"])):
         optimizer.step()
     assert torch.equal(model.head.weight.abs(), before.abs())
     assert not torch.equal(model.head.weight, before)
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "bop"])
-def test_the_schedule_ends_near_nothing_for_both(optimizer: str) -> None:
+def test_the_schedule_ends_near_zero_for_both_optimizers(optimizer: str) -> None:
     model = ConvNet(topologies.SMALL, Quantization(bits=1))
-    cfg = training_of(optimizer=optimizer)
-    for each in optimizers.build(model, cfg):
+    for each in optimizers.build(model, recipe_of(OPTIMIZERS[optimizer])):
         peak = each.param_groups[0]["lr"]
         schedule = optimizers.schedule(each, epochs=2, steps=5)
         rates = [schedule.get_last_lr()[0]]
@@ -144,9 +141,9 @@ def test_the_schedule_ends_near_nothing_for_both(optimizer: str) -> None:
         assert rates[-1] < peak / 1000
 
 
-def test_weight_decay_spares_batch_norm() -> None:
+def test_weight_decay_does_not_apply_to_batch_norm() -> None:
     model = ConvNet(topologies.SMALL, Quantization(bits=1))
-    (adam,) = optimizers.build(model, training_of(weight_decay=0.25))
+    (adam,) = optimizers.build(model, recipe_of(Adam(name="adam", rate=0.06, weight_decay=0.25)))
     groups = {group["weight_decay"]: {id(part) for part in group["params"]} for group in adam.param_groups}
     assert groups.keys() == {0.25, 0.0}
     assert groups[0.25] == {id(layer.weight) for layer in model.layers()}

@@ -1,4 +1,4 @@
-"""What a training shows as it runs."""
+"""What a training prints while it runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from support import topologies
 
-from bnnlib.nn.convnet import Published
+from bnnlib.nn.published import Published
 from bnnlib.scoring.metrics import Scores
 from bnnlib.training import progress
 from bnnlib.training.loop import Epoch
@@ -27,7 +27,7 @@ SCORES = "loss 0.0432 (validation 0.1235), macro-F1 0.9877 (validation 0.9123)"
 
 @pytest.mark.parametrize(("flip_ratio", "flips"), [(None, ""), (0.0123, ", flips 1.23%"), (0.0, ", flips 0.00%")])
 def test_plain_lines_where_there_is_no_terminal(flip_ratio: float | None, flips: str) -> None:
-    # Narrow: a line that were wrapped would show.
+    # Narrow, so that a wrapped line would show.
     output = io.StringIO()
     given = epochs(flip_ratio)
     assert list(progress.follow(given, 3, "binary", Console(file=output, width=20))) == given

@@ -1,1 +1,1 @@
-"""The race of prediction: the packed engines beside torch and onnxruntime."""
+"""The benchmark of prediction: the packed engines beside torch and onnxruntime."""

@@ -1,4 +1,4 @@
-"""Let contestants predict, then time them: the fast engine alone, all against one another."""
+"""Check the predictions of the contestants, then time them together; the fast engine is timed alone as well."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from bnnlib.benchmark.prediction import contestants
 from bnnlib.benchmark.prediction.contestants import Check, Contestant
 from bnnlib.benchmark.timing import Effort, Entry, Key, Times, measure
 from bnnlib.data import splits
-from bnnlib.nn import convnet, weights
-from bnnlib.nn.convnet import Published
+from bnnlib.nn import weights
+from bnnlib.nn.published import Published, restore
 from bnnlib.packed import engines, file, reference
 from bnnlib.packed.model import PackedModel
 from bnnlib.scoring import evaluation
 
-CALIBRATION = 1024  # training images that give the ranges of int8
-COPIES = 8  # of the images, for many at a time
+CALIBRATION = 1024  # training images from which the ranges of int8 are set
+COPIES = 8  # of the images, to time the fast engine on a large batch
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Both networks; ``data``: validation images, to predict and to time with; ``calibration``: training images."""
+    """Both networks; ``data``: validation images, to check and to time with; ``calibration``: training images."""
 
     full: Published
     one_bit: PackedModel
@@ -46,19 +46,19 @@ def load(networks: Path, data: Path, images: int) -> Inputs:
 
 
 def alone(inputs: Inputs, thread_counts: Sequence[int], effort: Effort) -> Times:
-    """Time the fast engine on each number of threads with many images at a time, before any other contestant.
+    """Time the fast engine on each number of threads, on one large batch, before any other contestant.
 
-    Threads of the others go on spinning for a while after their turn, on the cores that this measurement is about.
+    After a call, the threads of the others spin for a while, on the cores that this measurement needs.
     """
     images = np.tile(inputs.data.images, (COPIES, 1, 1))
     found = {Key("fast", threads, len(images)): engines.fast(inputs.one_bit, threads) for threads in thread_counts}
     return measure([Entry(key, partial(engine.logits, images)) for key, engine in found.items()], effort)
 
 
-def hold(inputs: Inputs, field: Sequence[Contestant], effort: Effort) -> tuple[dict[str, Check], Times]:
-    """Check the contestants' predictions, `ContestantError` for a bad one, then time them. By name, and by key."""
+def check_and_time(inputs: Inputs, field: Sequence[Contestant], effort: Effort) -> tuple[dict[str, Check], Times]:
+    """Check all predictions, then time: checks by name, times by key. `ContestantError` if a check fails."""
     images = inputs.data.images
-    full = evaluation.logits(convnet.restore(inputs.full), torch.from_numpy(images)).numpy().argmax(axis=1)
+    full = evaluation.logits(restore(inputs.full), torch.from_numpy(images)).numpy().argmax(axis=1)
     one_bit = reference.logits(inputs.one_bit, images).argmax(axis=1)
     threads = torch.get_num_threads()
     try:

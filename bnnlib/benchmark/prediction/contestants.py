@@ -1,8 +1,8 @@
-"""Who takes part: each turns uint8 images into logits, with all that this takes - normalising, binarizing, packing.
+"""The contestants: each computes logits from uint8 images, including normalising, binarizing and packing.
 
-The peers run the full-precision network as float32, in the best form that their users would get: the normalisation of
-the pixels is folded into the first convolution, and batch norm into every one where that is possible (`fold`). Both are
-exact except for rounding, because nothing is padded.
+The peers run the full-precision network in the fastest form that is open to their users: the normalisation of the
+pixels is folded into the first convolution, and batch norm into every convolution where that is possible (`fold`).
+Both are exact except for rounding, because nothing is padded.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from bnnlib.benchmark.prediction import onnx_peer
-from bnnlib.benchmark.prediction.onnx_peer import Convolution, PeerError
+from bnnlib.benchmark.prediction.onnx_peer import Convolution
 from bnnlib.benchmark.timing import Entry, Key
 from bnnlib.core.errors import BnnError
+from bnnlib.core.extras import MissingExtraError
 from bnnlib.data import mnist, splits
-from bnnlib.nn import convnet, layers
-from bnnlib.nn.convnet import Published
+from bnnlib.nn import layers
+from bnnlib.nn.published import Published, restore
 from bnnlib.packed import engines, reference
 from bnnlib.packed.model import PackedModel
 
@@ -33,26 +34,27 @@ WHAT = {
     "torch_fp32_channels_last": "the same on channels_last maps",
     "onnxruntime_fp32": "onnxruntime, float32, all graph optimisations",
     "onnxruntime_int8": "onnxruntime, static int8 (QDQ, per channel, signed), all graph optimisations",
-    "reference": "the 1-bit network by the reference engine, plain NumPy: one thread, and small batches for it is slow",
+    "reference": "the 1-bit network by the reference engine, plain NumPy: slow, so one thread and small batches only",
     "fast": "the 1-bit network by XNOR and popcount on packed words",
 }
 TORCH = ("torch_fp32", "torch_fp32_channels_last")
+ONNXRUNTIME = ("onnxruntime_fp32", "onnxruntime_int8")
 ONE_BIT = ("reference", "fast")  # the others run the full-precision network
-BATCHES = (1, 64, 256, 1024)  # torch is often fastest near 256: its maps of 1024 images leave the caches
+BATCHES = (1, 64, 256, 1024)  # torch is often fastest near 256: its maps of 1024 images do not fit into the caches
 LARGEST_BATCH = {"reference": 64}  # it is slow at any batch size
-# Share of predictions equal to those of the contestant's own network. Quantizing may move a few; nothing else may
-# move more than a tie.
+# The least share of predictions that equal those of the contestant's own network. Quantizing may change a few; float32
+# only ties.
 AGREEMENT = {"onnxruntime_int8": 0.99, "reference": 1.0, "fast": 1.0}
 FLOAT_AGREEMENT = 0.998
 
 
 class ContestantError(BnnError):
-    """A contestant that does not predict like its network: its speed would mean nothing."""
+    """A contestant does not predict like its network, so its speed would mean nothing."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """``prepare`` sets what is global to the process, before each sample."""
+    """One way to predict. ``prepare`` is called before each sample, to set what is global to the process."""
 
     name: str
     threads: int
@@ -62,22 +64,22 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Check:
-    """Shares of validation images: predicted as labelled, and predicted as the contestant's own network does."""
+    """Shares of the images: predicted as labelled, and predicted as by the contestant's own network."""
 
     accuracy: float
     agreement: float
 
 
 def fold(published: Published) -> list[Convolution]:
-    """The layers of the full-precision network, batch norm and the normalisation of the pixels folded in.
+    """The layers of the full-precision network, with batch norm and the normalisation of the pixels folded in.
 
     Batch norm comes after the pooling. The largest value of a window stays the largest only if the scale is not
-    negative: a layer that pools and has a negative scale keeps its scales apart.
+    negative: a layer that pools and has a negative scale keeps its scales separate.
     """
     # w (x / WHITE - MEAN) / STD = (w / WHITE / STD) x - w MEAN / STD
     divisor, mean = mnist.WHITE * mnist.STD, mnist.MEAN / mnist.STD
     folded = []
-    for layer in convnet.restore(published).layers():
+    for layer in restore(published).layers():
         weight = layer.weight.double()
         scale, offset = (each.double() for each in layers.affine(layer.norm))
         bias = offset - scale * mean * weight.sum(dim=(1, 2, 3))
@@ -87,7 +89,7 @@ def fold(published: Published) -> list[Convolution]:
 
 
 def _folded(weight: Tensor, scale: Tensor, bias: Tensor, pool: int) -> Convolution:
-    """A layer whose scales go into the weights, if it does not pool or if none is negative."""
+    """A layer with its scales in the weights if it does not pool or if none is negative, else beside them."""
     if pool == 1 or bool((scale >= 0).all()):
         return Convolution(_float32(weight * scale[:, None, None, None]), _float32(bias), pool, None)
     return Convolution(_float32(weight), _float32(bias), pool, _float32(scale))
@@ -98,7 +100,7 @@ def _float32(values: Tensor) -> NDArray[np.float32]:
 
 
 def torch_logits(layers: Sequence[Convolution], memory_format: torch.memory_format) -> Logits:
-    """Images to logits by torch, its maps laid out in that format."""
+    """Images to logits by torch, with maps in that format."""
     *hidden, last = layers
     blocks = [_torch_block(layer, memory_format) for layer in hidden]
     head, head_bias = _torch_parameters(last, memory_format)
@@ -116,7 +118,7 @@ def torch_logits(layers: Sequence[Convolution], memory_format: torch.memory_form
 def _torch_block(layer: Convolution, memory_format: torch.memory_format) -> Callable[[Tensor], Tensor]:
     """Convolution, pooling and ReLU: (n, in, h, w) -> (n, out, h', w').
 
-    ReLU comes before the pooling where it may: the result is the same, and torch pools maps with many zeros faster.
+    ReLU comes before the pooling where possible: the result is the same, and torch pools maps with many zeros faster.
     """
     weight, bias = _torch_parameters(layer, memory_format)
     if layer.scale is None:
@@ -146,12 +148,13 @@ def of_torch(layers: Sequence[Convolution], threads: int) -> list[Contestant]:
 def of_onnxruntime(
     layers: Sequence[Convolution], calibration: NDArray[np.uint8], thread_counts: Sequence[int]
 ) -> tuple[list[Contestant], dict[str, str]]:
-    """Onnxruntime in float32 and int8; where it or onnx is missing, none and the reason for each."""
+    """Onnxruntime in float32 and int8; if it or onnx is missing: none, and the reason by contestant."""
     try:
-        plain = onnx_peer.graph(layers)
-        contents = {"onnxruntime_fp32": plain, "onnxruntime_int8": onnx_peer.quantize(plain, calibration)}
-    except PeerError as error:
-        return [], {name: f"{name} {error}" for name in ("onnxruntime_fp32", "onnxruntime_int8")}
+        onnx_peer.require()
+    except MissingExtraError as error:
+        return [], dict.fromkeys(ONNXRUNTIME, str(error))
+    plain = onnx_peer.graph(layers)
+    contents = dict(zip(ONNXRUNTIME, (plain, onnx_peer.quantize(plain, calibration)), strict=True))
     found = [
         Contestant(name, threads, onnx_peer.session(content, threads))
         for threads in thread_counts
@@ -167,9 +170,9 @@ def of_ours(model: PackedModel, thread_counts: Sequence[int]) -> list[Contestant
 
 
 def check(contestant: Contestant, data: splits.Split, full: NDArray[np.intp], one_bit: NDArray[np.intp]) -> Check:
-    """Predict labelled images; `ContestantError` where the predictions are not those of the contestant's network.
+    """Predict labelled images; `ContestantError` if too few predictions are those of the contestant's network.
 
-    ``full`` and ``one_bit``: what the two networks predict.
+    ``full`` and ``one_bit``: the predictions (n,) of the two networks.
     """
     contestant.prepare()
     found = contestant.logits(data.images).argmax(axis=1)
@@ -184,7 +187,7 @@ def check(contestant: Contestant, data: splits.Split, full: NDArray[np.intp], on
 
 
 def entries(contestants: Iterable[Contestant], images: NDArray[np.uint8]) -> list[Entry]:
-    """What to time: each contestant with each batch size that it takes and the images fill."""
+    """What to time: each contestant with each batch size that it takes and the images suffice for."""
     return [
         _entry(contestant, images[:batch])
         for contestant in contestants

@@ -1,4 +1,4 @@
-"""The record of one run: who was timed, how, on what machine, and the ratios, as JSON."""
+"""The record of one run of the prediction benchmark as JSON: machine, contestants, times, ratios."""
 
 from __future__ import annotations
 
@@ -16,17 +16,15 @@ from bnnlib.benchmark.timing import Effort, Key, Times
 
 PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "numba", "llvmlite")
 ISA = "AVX2"  # what `isolated.MASK` leaves
-IMAGES = 1024  # of validation, unless another number is asked for
-BUSY = 0.5  # load average from which on a measurement is disturbed
-DIGITS = 3  # behind the point, of microseconds and ratios
+IMAGES = 1024  # validation images by default
 ONE_CORE = "this process may use one core only"
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times better ours is: from medians, with the quartiles of the rounds; None, and the reason why.
+    """How many times better ours is: ratio of the medians, and quartiles of the ratios of the rounds.
 
-    ``of``: the peer's key and ours.
+    ``of``: the peer's key and ours. Where nothing was measured all is None except ``reason``.
     """
 
     value: float | None = None
@@ -45,11 +43,11 @@ class Found:
     alone: Times  # the fast engine before all others, on one thread and on two
     times: Times
     missing: Mapping[str, str]  # contestant -> why it did not take part
-    masked: Mapping[str, Any] | str  # what `isolated.masked` gives, or why it is missing
+    masked: Mapping[str, Any] | str  # what `isolated.measure` returns, or why it is missing
 
 
 def run(networks: Path, data: Path, images: int, effort: Effort, tell: Callable[[str], object]) -> Found:
-    """Measure everything; ``tell`` hears what is being done, and what is missing."""
+    """Measure everything; ``tell`` is called with each step and with what is missing."""
     here = machine.describe()
     inputs = contest.load(networks, data, images)
     counts = sorted({1, here.cores})
@@ -57,25 +55,23 @@ def run(networks: Path, data: Path, images: int, effort: Effort, tell: Callable[
     peers, missing = contestants.of_onnxruntime(folded, inputs.calibration, counts)
     field = [each for threads in counts for each in contestants.of_torch(folded, threads)]
     field += [*peers, *contestants.of_ours(inputs.one_bit, counts)]
-    if here.load_average > BUSY:
-        tell(f"warning: load average {here.load_average}: other programs run too, and the times will show it")
+    machine.warn_if_busy(here, tell)
     tell(f"{len(field)} contestants; rounds: {effort.rounds}; threads: {', '.join(map(str, counts))}")
     alone = contest.alone(inputs, sorted({1, min(2, here.cores)}), effort)
-    checks, times = contest.hold(inputs, field, effort)
-    for reason in set(missing.values()):
+    checks, times = contest.check_and_time(inputs, field, effort)
+    for reason in dict.fromkeys(missing.values()):
         tell(f"warning: {reason}")
-    tell("torch and the fast engine without AVX-512")
-    masked: Mapping[str, Any] | str = "the processor has no AVX2, to which the instructions are masked"
+    masked: Mapping[str, Any] | str = "the processor has no AVX2"
     if "avx2" in here.isa:
-        masked = isolated.call(networks, data, images, effort)
+        tell("torch and the fast engine without AVX-512")
+        masked = isolated.run(networks, data, images, effort)
     return Found(here, checks, alone, times, missing, masked)
 
 
 def ratios(found: Found) -> dict[str, Ratio]:
-    """How many times better ours is; larger is better.
+    """How many times faster the fast engine is than each peer on one thread, each at its best batch size.
 
-    By the name of a peer: throughput on one thread, each at its best batch size. "torch_fp32_latency": time of one
-    image alone. "two_cores": throughput over that of one, of the fast engine alone.
+    "torch_fp32_latency": the same for one image at a time. "two_cores": the fast engine on two threads instead of one.
     """
     times, ours = found.times, timing.fastest(found.times, ["fast"], 1)
     single = {key: samples for key, samples in times.items() if key.batch == 1}
@@ -92,12 +88,10 @@ def ratios(found: Found) -> dict[str, Ratio]:
 
 
 def to_json(found: Found, effort: Effort, date: datetime.date) -> dict[str, Any]:
-    """The record, of values that JSON knows. Times are microseconds an image."""
+    """The record as JSON values. Times are microseconds per image."""
     all_ratios = ratios(found)
     return {
-        "date": date.isoformat(),
-        "machine": asdict(found.machine),
-        "versions": machine.versions(PACKAGES),
+        **machine.conditions(found.machine, PACKAGES, date),
         "effort": asdict(effort),
         "ratios": _values(all_ratios),
         "ratio_details": _details(all_ratios),
@@ -108,7 +102,7 @@ def to_json(found: Found, effort: Effort, date: datetime.date) -> dict[str, Any]
 
 
 def _peers() -> dict[str, Sequence[str]]:
-    """The ratios over a peer -> the contestants of which the fastest counts."""
+    """Names of the ratios -> the contestants of which the fastest counts."""
     others = {name: [name] for name in WHAT if name not in (*TORCH, *ONE_BIT)}
     return {TORCH[0]: TORCH, **others}
 
@@ -116,8 +110,8 @@ def _peers() -> dict[str, Sequence[str]]:
 def _ratio(times: Times, peer: Key | None, ours: Key | None, reason: str | None) -> Ratio:
     if peer is None or ours is None:
         return Ratio(reason=reason)
-    each = timing.ratio(times[peer], times[ours])
-    return Ratio(round(each.median, DIGITS), round(each.low, DIGITS), round(each.high, DIGITS), (peer, ours))
+    each = timing.rounded(timing.ratio(times[peer], times[ours]))
+    return Ratio(each["median"], each["low"], each["high"], (peer, ours))
 
 
 def _values(found: Mapping[str, Ratio]) -> dict[str, float | None]:
@@ -137,13 +131,9 @@ def _details(found: Mapping[str, Ratio]) -> dict[str, Any]:
     }
 
 
-def _spread(samples: Sequence[float]) -> dict[str, float]:
-    return {name: round(value, DIGITS) for name, value in asdict(timing.spread(samples)).items()}
-
-
 def _times(times: Times, name: str) -> list[dict[str, Any]]:
     return [
-        {"threads": key.threads, "batch": key.batch, "us_per_image": _spread(samples)}
+        {"threads": key.threads, "batch": key.batch, "us_per_image": timing.rounded(timing.spread(samples))}
         for key, samples in times.items()
         if key.name == name
     ]

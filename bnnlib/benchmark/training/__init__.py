@@ -1,1 +1,1 @@
-"""The race of training: our loop beside the baseline's."""
+"""The benchmark of training: our loop beside the baseline's."""

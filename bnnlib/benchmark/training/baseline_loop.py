@@ -1,12 +1,13 @@
 """The training loop that the study started from (grassking100/bnn), rewritten for the comparison.
 
-Its topology: three convolutions 9x9 with 32, 16 and 8 channels, each with a batch norm without affine and a sign (1
-bit) or a ReLU, then a convolution 4x4 to 10 logits. No padding, no biases: 55,712 weights. Its training: images one by
-one through torchvision's transforms, a DataLoader without workers, Adam with its learning rate halved where the
-validation loss gets stuck, gradients clipped. All in plain torch, as its users would write it. Left out of the original
-are early stopping, because the caller says when to stop; a clip of the latent weights that clips nothing; the
-convolutions' biases, which batch norm takes away again, except the last layer's; and that the last layer of the
-full-precision network has 1-bit weights too.
+Topology: three 9x9 convolutions with 32, 16 and 8 channels, each followed by a batch norm without affine and a sign (1
+bit) or a ReLU, then a 4x4 convolution to 10 logits; no padding, no biases: 55,712 weights. Training: images one by one
+through torchvision's transforms, a DataLoader without workers, Adam with its learning rate halved when the validation
+loss stops falling, clipped gradients. All in plain torch, as its users would write it.
+
+Left out of the original: early stopping, because the caller decides when to stop; a clip of the latent weights that
+never clips; the biases of the convolutions, which batch norm cancels, except in the last layer; and the 1-bit weights
+that the last layer of its full-precision network has.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from bnnlib.scoring.metrics import Scores
 
 BATCH = 128
 LEARNING_RATE = 0.01
-PATIENCE = 2  # epochs without a lower validation loss before the learning rate falls
-FACTOR = 0.5  # what it is multiplied by then
+PATIENCE = 2  # epochs without a lower validation loss before the learning rate is reduced
+FACTOR = 0.5  # by which it is multiplied then
 LARGEST_GRADIENT = 1.0
-# Its input threshold: the sign of a normalised pixel is +1 from 0.1307 * 255 = 33.3 on.
+# Input threshold 34: the sign of a normalised pixel is +1 where the pixel is 0.1307 * 255 = 33.3 or more.
 TOPOLOGY = Topology(input=(34,), blocks=tuple(Block(channels=each, kernel=9, pool=1) for each in (32, 16, 8)))
 
 
@@ -59,7 +60,7 @@ class Sign(nn.Module):
 
 
 class Convolution(nn.Conv2d):
-    """A convolution without padding and bias; ``binary``: with the signs of its weights."""
+    """A convolution without padding and bias; ``binary``: it uses the signs of its weights."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, binary: bool) -> None:
         super().__init__(inputs, outputs, kernel, bias=False)
@@ -71,7 +72,7 @@ class Convolution(nn.Conv2d):
 
 
 class Digits(Dataset[tuple[Tensor, int]]):
-    """A split as torchvision's MNIST gives it: each image by way of PIL, a normalised float32 tensor (1, 28, 28)."""
+    """A split as torchvision's MNIST yields it: by way of PIL, normalised float32 tensors (1, 28, 28)."""
 
     def __init__(self, split: Split) -> None:
         self.split = split
@@ -87,7 +88,7 @@ class Digits(Dataset[tuple[Tensor, int]]):
 def network(*, binary: bool) -> nn.Sequential:
     """Normalised images (n, 1, 28, 28) -> logits (n, 10). ``binary``: input, weights and activations are -1 or +1."""
     layers: list[nn.Module] = [Sign()] if binary else []
-    for each in TOPOLOGY.layers(bits=1):  # all widths have one plane here
+    for each in TOPOLOGY.layers():
         layers.append(Convolution(each.in_channels, each.out_channels, each.kernel, binary=binary))
         if each.name != HEAD:
             layers.append(nn.BatchNorm2d(each.out_channels, affine=False))
@@ -115,7 +116,7 @@ def fit(
 
 @contextmanager
 def _any_algorithm() -> Iterator[None]:
-    """Lift the demand for deterministic algorithms, which `runtime.configure` makes and this loop never made."""
+    """Allow nondeterministic algorithms, as the original does; `runtime.configure` forbids them."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(False)
     try:

@@ -1,6 +1,6 @@
-"""Train by our loop and by the reference's, side by side: the time of an epoch, and the time to a score.
+"""Train with our loop and with the baseline's, side by side: time per epoch, and time to a score.
 
-Both are generators that yield the validation scores after each epoch, so that one stopwatch times either.
+Both are generators that yield the validation scores after each epoch, so one stopwatch times both.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from functools import partial
 from bnnlib.benchmark import timing
 from bnnlib.benchmark.timing import Clock, Effort, Entry, Key
 from bnnlib.benchmark.training import baseline_loop
-from bnnlib.config.params import Training
+from bnnlib.config.spec import Training
 from bnnlib.data import splits
 from bnnlib.data.splits import Split
 from bnnlib.scoring.metrics import Scores
 from bnnlib.training import loop
 
-# (training images, validation images, epochs) -> the validation scores of each epoch, trained when they are asked for.
+# (training images, validation images, epochs) -> the validation scores of each epoch, which is trained on demand.
 Loop = Callable[[Split, Split, int], Iterator[Scores]]
 
-OURS, REFERENCE = "ours", "reference"
-VALIDATION_IMAGES = 100  # after a timed block of training, of which a full pass would take a good part
+OURS, BASELINE = "ours", "baseline"
+VALIDATION_IMAGES = 100  # few, because a full pass would take a good part of a timed block
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much to train. ``rounds`` in which each loop trains once on ``images`` training images, timed.
+    """How much to train. In each of the timed ``rounds`` both loops train once on ``images`` training images.
 
-    ``epochs``: length of our learning-rate schedule in the race; ``epochs_at_most``: after which the reference stops.
+    ``epochs``: of our loop in the race, the length of its schedule; ``epochs_at_most``: of the baseline.
     """
 
     rounds: int = 7
@@ -41,9 +41,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Race:
-    """A training up to its score: whether it got there, in how many seconds with the validation passes.
+    """A training up to a score: whether it reached it, and the seconds, including validation.
 
-    ``macro_f1``: on validation, after each epoch; ``epochs_planned``: at most that many.
+    ``macro_f1``: on validation, after each epoch; ``epochs_planned``: the largest number of epochs.
     """
 
     reached: bool
@@ -53,9 +53,9 @@ class Race:
 
 
 def loops(cfg: Training, train_images: int) -> dict[str, Loop]:
-    """Our loop by its recipe except the number of epochs, and the reference's for the same bit width.
+    """Our loop with its recipe except the number of epochs, and the baseline's for the same bit width.
 
-    On fewer than ``train_images`` images, all that there are, ours re-estimates batch norm on proportionally fewer.
+    ``train_images``: the full number; on fewer, ours re-estimates batch norm on proportionally fewer images.
     """
 
     def ours(train: Split, validation: Split, epochs: int) -> Iterator[Scores]:
@@ -67,12 +67,12 @@ def loops(cfg: Training, train_images: int) -> dict[str, Loop]:
         for epoch in loop.fit(train, validation, changed):
             yield epoch.validation
 
-    def reference(train: Split, validation: Split, epochs: int) -> Iterator[Scores]:
+    def baseline(train: Split, validation: Split, epochs: int) -> Iterator[Scores]:
         return baseline_loop.fit(
             train, validation, binary=cfg.bits == 1, epochs=epochs, device=cfg.runtime.device, seed=cfg.seed
         )
 
-    return {OURS: ours, REFERENCE: reference}
+    return {OURS: ours, BASELINE: baseline}
 
 
 def speed(
@@ -82,11 +82,11 @@ def speed(
     rounds: int,
     clock: Clock = time.perf_counter,
 ) -> dict[Key, list[float]]:
-    """Time trainings in turn, block by block: microseconds an image.
+    """Time trainings alternately, block by block, in microseconds per image.
 
-    ``contestants``: given a number of blocks, an iterator that trains on ``images`` images at each step.
+    ``contestants``: number of blocks -> an iterator that trains on ``images`` images at each step.
     """
-    # `measure` calls twice to warm up, and in each round once before the call that it times.
+    # `measure` makes two calls to warm up, then two per round, of which it times the second.
     started = {name: begin(2 + 2 * rounds) for name, begin in contestants.items()}
     entries = [Entry(Key(name, threads, images), partial(next, blocks)) for name, blocks in started.items()]
     return timing.measure(entries, Effort(rounds, settle_s=0.0, sample_s=0.0), clock)
@@ -104,7 +104,7 @@ def race(
     tell: Callable[[str], object],
     clock: Clock = time.perf_counter,
 ) -> Race:
-    """Train until validation macro-F1 reaches the target, or the scores of all ``epochs`` are there."""
+    """Train until validation macro-F1 reaches the target, or all ``epochs`` are done."""
     found: list[float] = []
     start = clock()
     seconds = 0.0

@@ -1,4 +1,4 @@
-"""The record of one run of the training benchmark: epochs timed, races to a score, ratios, as JSON."""
+"""The record of one run of the training benchmark as JSON: times per epoch, races to a score, ratios."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 
 from bnnlib.benchmark import machine, timing
 from bnnlib.benchmark.machine import Machine
-from bnnlib.benchmark.prediction.record import BUSY, DIGITS
-from bnnlib.benchmark.timing import MICROSECONDS, Key, Spread, Times
+from bnnlib.benchmark.timing import DIGITS, MICROSECONDS, Key, Times
 from bnnlib.benchmark.training import baseline_loop, contest
-from bnnlib.benchmark.training.contest import OURS, REFERENCE, Plan, Race
-from bnnlib.config.params import Params, Training, Variant
+from bnnlib.benchmark.training.contest import BASELINE, OURS, Plan, Race
+from bnnlib.config.params import Params
+from bnnlib.config.spec import Training, Variant
 from bnnlib.core import runtime
 from bnnlib.core.errors import BnnError
 from bnnlib.data import splits
 
-TARGETS: dict[Variant, float] = {"full": 0.991, "binary": 0.978}  # macro-F1 that the reference reports
+TARGETS: dict[Variant, float] = {"full": 0.991, "binary": 0.978}  # macro-F1 that the baseline's repository reports
 PACKAGES = ("numpy", "torch", "torchvision", "pillow", "numba")
 WHAT = {
     OURS: "bnnlib.training.loop.fit by the recipe of params.yaml, its learning-rate schedule as long as epochs_planned",
-    REFERENCE: "a DataLoader without workers over PIL images with ToTensor and Normalize, Adam with "
-    f"{baseline_loop.LEARNING_RATE}, halved where the validation loss gets stuck, clipped gradients, "
+    BASELINE: "a DataLoader without workers over PIL images with ToTensor and Normalize, Adam with "
+    f"{baseline_loop.LEARNING_RATE}, halved when the validation loss stops falling, clipped gradients, "
     f"batches of {baseline_loop.BATCH}, plain torch layers; no early stopping",
 }
 NOTE = (
@@ -35,7 +35,7 @@ NOTE = (
 
 
 class TrainingBenchmarkError(BnnError):
-    """params.yaml asks for another training than the one that the reference's scores are of."""
+    """params.yaml asks for another training than the one that the baseline's scores belong to."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,16 @@ class Found:
     machine: Machine
     train_images: int
     validation_images: int
-    turn_images: int
+    round_images: int
     networks: Mapping[Variant, Network]
 
 
 def run(data: Path, cfg: Params, plan: Plan, tell: Callable[[str], object]) -> Found:
-    """Measure both networks; ``tell`` hears what is being done. ``data`` holds train.npz and validation.npz."""
+    """Measure both networks; ``tell`` is called with each step. ``data`` holds train.npz and validation.npz."""
     trainings = _trainings(cfg)
     train, validation = (splits.read(data / f"{name}.npz") for name in ("train", "validation"))
     here = machine.describe()
-    if here.load_average > BUSY:
-        tell(f"warning: load average {here.load_average}: other programs run too, and the times will show it")
+    machine.warn_if_busy(here, tell)
     runtime.seed(cfg.seed)
     runtime.configure(cfg.runtime.threads, cfg.runtime.device)
     images = min(plan.images, len(train.labels))
@@ -75,7 +74,7 @@ def run(data: Path, cfg: Params, plan: Plan, tell: Callable[[str], object]) -> F
         blocks = {name: contest.blocks(loop, train, validation, images) for name, loop in loops.items()}
         times = contest.speed(blocks, images, cfg.runtime.threads, plan.rounds)
         races = {}
-        for name, epochs in ((OURS, plan.epochs), (REFERENCE, plan.epochs_at_most)):
+        for name, epochs in ((OURS, plan.epochs), (BASELINE, plan.epochs_at_most)):
             scores = loops[name](train, validation, epochs)
             say = _prefixed(f"{variant}, {name}: ", tell)
             races[name] = contest.race(scores, TARGETS[variant], epochs, say)
@@ -84,17 +83,15 @@ def run(data: Path, cfg: Params, plan: Plan, tell: Callable[[str], object]) -> F
 
 
 def to_json(found: Found, plan: Plan, date: datetime.date) -> dict[str, Any]:
-    """The record, of values that JSON knows."""
+    """The record as JSON values."""
     some = next(iter(found.networks.values())).cfg
     return {
-        "date": date.isoformat(),
-        "machine": asdict(found.machine),
-        "versions": machine.versions(PACKAGES),
+        **machine.conditions(found.machine, PACKAGES, date),
         "device": some.runtime.device,
         "threads": some.runtime.threads,
         "seed": some.seed,
         "images": {"train": found.train_images, "validation": found.validation_images},
-        "plan": {**asdict(plan), "images": found.turn_images},
+        "plan": {**asdict(plan), "images": found.round_images},
         "loops": WHAT,
         "note": NOTE,
         "networks": {variant: _network(variant, each, found) for variant, each in found.networks.items()},
@@ -102,10 +99,10 @@ def to_json(found: Found, plan: Plan, date: datetime.date) -> dict[str, Any]:
 
 
 def _trainings(cfg: Params) -> dict[Variant, Training]:
-    """Those of both networks, if they are what the reference's scores are of."""
+    """The trainings of both networks, if the baseline's scores belong to them."""
     for name, value, wanted in (("data.name", cfg.data.name, "mnist"), ("model.bits", cfg.model.bits, 1)):
         if value != wanted:
-            raise TrainingBenchmarkError(f"{name}: {value}, but the reference's scores are of {wanted}; set it to that")
+            raise TrainingBenchmarkError(f"{name}: {value}, but the baseline's scores are for {wanted}; set it to that")
     return {variant: cfg.training(variant) for variant in TARGETS}
 
 
@@ -115,13 +112,13 @@ def _prefixed(prefix: str, tell: Callable[[str], object]) -> Callable[[str], obj
 
 def _network(variant: Variant, network: Network, found: Found) -> dict[str, Any]:
     keys = {key.name: key for key in network.times}
-    epochs = timing.ratio(network.times[keys[REFERENCE]], network.times[keys[OURS]])
+    epochs = timing.ratio(network.times[keys[BASELINE]], network.times[keys[OURS]])
     return {
         "bits": network.cfg.bits,
-        "batch_size": {OURS: network.cfg.recipe.batch_size, REFERENCE: baseline_loop.BATCH},
+        "batch_size": {OURS: network.cfg.recipe.batch_size, BASELINE: baseline_loop.BATCH},
         "target": TARGETS[variant],
-        "loops": {name: _loop(network, keys[name], found.train_images) for name in (OURS, REFERENCE)},
-        "epoch_ratio": _rounded(epochs, 1),
+        "loops": {name: _loop(network, keys[name], found.train_images) for name in (OURS, BASELINE)},
+        "epoch_ratio": timing.rounded(epochs),
         "score_ratio": _score_ratio(network.races),
     }
 
@@ -132,7 +129,7 @@ def _loop(network: Network, key: Key, train_images: int) -> dict[str, Any]:
     race = network.races[key.name]
     return {
         "topology": topology.model_dump(mode="json"),
-        "seconds_per_epoch": _rounded(us_per_image, train_images / MICROSECONDS),
+        "seconds_per_epoch": timing.rounded(us_per_image, train_images / MICROSECONDS),
         "images_per_s": round(MICROSECONDS / us_per_image.median, 1),
         "time_to_score": {
             "reached": race.reached,
@@ -145,12 +142,8 @@ def _loop(network: Network, key: Key, train_images: int) -> dict[str, Any]:
 
 
 def _score_ratio(races: Mapping[str, Race]) -> dict[str, Any]:
-    """How many times sooner ours has the score; a lower bound where the reference had given up before it."""
-    ours, reference = races[OURS], races[REFERENCE]
+    """How many times faster our loop reaches the score; a lower bound if the baseline did not reach it."""
+    ours, baseline = races[OURS], races[BASELINE]
     if not ours.reached:
         return {"value": None, "lower_bound": False}
-    return {"value": round(reference.seconds / ours.seconds, DIGITS), "lower_bound": not reference.reached}
-
-
-def _rounded(spread: Spread, factor: float) -> dict[str, float]:
-    return {name: round(value * factor, DIGITS) for name, value in asdict(spread).items()}
+    return {"value": round(baseline.seconds / ours.seconds, DIGITS), "lower_bound": not baseline.reached}

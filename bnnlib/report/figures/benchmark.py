@@ -1,4 +1,4 @@
-"""The times of the benchmark."""
+"""The figure of the prediction benchmark."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ ONE_BIT = ("reference", "fast")  # the benchmark's contestants that run the 1-bi
 
 
 def benchmark(record: Mapping[str, Any]) -> Figure:
-    """Time an image of each contestant on one thread, by batch size, with bars from quartile to quartile.
+    """Time per image of each contestant on one thread, by batch size: medians, with bars from quartile to quartile.
 
-    ``record``: reports/benchmark.json. The 1-bit network is filled and in its own colour, the other one hollow.
+    ``record``: reports/benchmark.json. Markers of the 1-bit network are filled and have its colour; others are hollow.
     """
     timed = [(name, each["times"]) for name, each in record["contestants"].items() if each["times"]]
     batches = sorted({time["batch"] for _, times in timed for time in times})
@@ -37,7 +37,7 @@ def benchmark(record: Mapping[str, Any]) -> Figure:
         axes.invert_yaxis()  # in the order of the record, from the top
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.set_xlabel("time an image on one thread (µs)")
+        axes.set_xlabel("time per image on one thread (µs)")
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bnnlib.report.figures.style import COLOURS, DASHES, style
 
-# Label, scale and ticks of each metric. A logit scale spreads what lies near 1, as a logarithm what lies near 0.
+# Label, scale and ticks of each metric. A logit scale spreads values near 1, as a logarithm spreads those near 0.
 AXES = {
     "loss": ("cross-entropy (nats)", "log", [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]),
     "macro_f1": ("macro-F1", "logit", [0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998]),
@@ -20,7 +20,7 @@ AXES = {
 def curve(histories: Mapping[str, pd.DataFrame], names: Mapping[str, str], metric: str) -> Figure:
     """A metric over the epochs: train (dashed) and validation (solid) of both networks.
 
-    ``metric``: "loss" or "macro_f1", the end of the columns' names. ``names``: what the legend calls each variant.
+    ``metric``: "loss" or "macro_f1", the end of the columns' names. ``names``: of each variant in the legend.
     """
     label, scale, ticks = AXES[metric]
     with style():
@@ -51,8 +51,8 @@ SHARES = [part * 10.0**power for power in range(-6, 0) for part in (1, 2, 5)] + 
 
 
 def flips(history: pd.DataFrame) -> Figure:
-    """Share of the binary weights whose sign changed, epoch by epoch. history: columns epoch and flip_ratio."""
-    ratios = history["flip_ratio"].mask(history["flip_ratio"] == 0)  # which no logarithm shows
+    """Share of the binary weights whose sign changed, by epoch. ``history``: columns epoch and flip_ratio."""
+    ratios = history["flip_ratio"].mask(history["flip_ratio"] == 0)  # a logarithm cannot show 0
     with style():
         figure = Figure(figsize=(7, 4.2))
         axes = figure.add_subplot()

@@ -1,142 +1,115 @@
-"""Score against bytes: the networks of this study beside others."""
+"""Score against bytes: the networks of this study beside those of the literature."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bnnlib.report.comparison import Point
-from bnnlib.report.figures import style
+from bnnlib.report.figures import labels, style
+from bnnlib.report.figures.labels import Label
 from bnnlib.sweeps.tables import BASELINE_COMMIT
 
-# How a point is drawn, by what it stands for: marker, size, colour, filled. The study's own are in colour.
+Corner = Literal["outside upper left", "outside upper right"]
+# How a point is drawn, by its kind: marker, size, colour, filled. Those measured here have a colour.
 KINDS: dict[str, tuple[str, int, str, bool]] = {
     "binary": ("o", 8, style.COLOURS["binary"], True),
     "full": ("o", 8, style.COLOURS["full"], True),
     "seeds": ("D", 5, "#009E73", False),
     "baseline": ("v", 6, "#CC79A7", True),
-    "throughout": ("s", 8, "black", True),
-    "wider input": ("^", 8, "black", False),
-    "full precision": ("x", 8, "black", False),
+    "throughout": ("s", 7, "black", True),
+    "wider input": ("s", 7, "black", False),
+    "low bits": ("^", 7, "black", False),
+    "logic": ("P", 7, "black", False),
+    "full precision": ("x", 7, "black", False),
 }
 LEGEND = {
     "binary": "this study: the binary network",
     "full": "this study: the full network",
-    "seeds": "this study: seeds, mean ± standard deviation",
-    "baseline": f"baseline topology: seeds, measured at {BASELINE_COMMIT}",
-    "throughout": "published: 1 bit, also the input",
-    "wider input": "published: 1 bit, wider input",
-    "full precision": "published: full precision",
+    "seeds": "this study: sweep, mean of the seeds",
+    "baseline": f"baseline topology: the same, measured at {BASELINE_COMMIT}",
+    "throughout": "literature: 1 bit, also the input",
+    "wider input": "literature: 1 bit, wider or unknown input",
+    "low bits": "literature: 2 to 8 bits, or mixed",
+    "logic": "literature: tables or gates, no weights",
+    "full precision": "literature: full precision",
 }
+BARS = "Bars: standard deviation over several trainings; for one network the standard error of its score."
 OWN = {"binary", "full", "seeds", "baseline"}
 SCORES = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998]
-MOST = 0.9999  # no logit shows 1: better scores are drawn here, one error in 10,000
-FRONTIER = (8.4, 5.4)  # inches
-AREA = (520, 285)  # what of it the axes take, in points of 1/72 inch: near enough to see which names would touch
-LETTER = (5, 10)  # width and height of a letter of the names, in points
-PLACES = {"right": (8, 0, "left"), "left": (-8, 0, "right"), "above": (0, 12, "center"), "below": (0, -12, "center")}
-
-
-class Box(NamedTuple):
-    """A rectangle in points, from the lower left corner of a figure with no bounds."""
-
-    left: float
-    right: float
-    bottom: float
-    top: float
-
-    def touches(self, other: Box) -> bool:
-        """Whether they share more than an edge."""
-        aside = self.right <= other.left or other.right <= self.left
-        return not aside and self.bottom < other.top and other.bottom < self.top
+MOST = 0.9999  # a logit cannot show 1: better scores are drawn here, one error in 10,000
+SIZE = (10, 7)  # inches
+BYTES_ASIDE = (2.5, 4)  # the axes go that many times below the smallest network and above the largest
+ODDS_ASIDE = (1.5, 1.8)  # the same for the odds of the scores
 
 
 def frontier(points: Sequence[Point]) -> Figure:
     """Score against bytes of weights, both stretched: bytes by a logarithm, the score by a logit."""
-    scores, sizes = [_shown(point.score) for point in points], [point.weight_bytes for point in points]
-    bottom, top = _odds(min(scores), 0.6), _odds(max(scores), 1.8)
-    left, right = min(sizes) / 2.5, max(sizes) * 8  # names stand mostly to the right
-    scale = AREA[0] / math.log10(right / left), AREA[1] / (_logit(top) - _logit(bottom))
     with style.style():
-        figure = Figure(figsize=FRONTIER)
+        figure = Figure(figsize=SIZE, dpi=style.DPI)
         axes = figure.add_subplot()
         for point in points:
-            _point(axes, point)
-        _name(axes, points, scale, (left, right))
-        axes.set(xscale="log", yscale="logit", xlim=(left, right), ylim=(bottom, top))
-        ticks = [tick for tick in SCORES if bottom <= tick <= top]
-        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.set_yticks([], minor=True)
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-        axes.set_xlabel("bytes of weights")
+            _draw(axes, point)
+        _scale(axes, points)
         kinds = [kind for kind in KINDS if any(point.kind == kind for point in points)]
-        axes.set_ylabel("macro-F1" if set(kinds) <= OWN else "macro-F1 (published: accuracy)")
-        handles = [Line2D([], [], **_marker(kind)) for kind in kinds]
-        figure.legend(handles, [LEGEND[kind] for kind in kinds], loc="outside upper center", ncols=2, frameon=False)
+        others = [kind for kind in kinds if kind not in OWN]
+        axes.set_xlabel("bytes of weights")
+        axes.set_ylabel("macro-F1 (literature: accuracy)" if others else "macro-F1")
+        _legend(figure, "outside upper left", [kind for kind in kinds if kind in OWN])
+        _legend(figure, "outside upper right", others)
+        figure.supxlabel(BARS, fontsize=labels.FONT)
+        labels.write(figure, axes, [_label(point) for point in points])
     return figure
 
 
-def _point(axes: Axes, point: Point) -> None:
-    reach = None if point.sd is None else [[point.sd], [min(point.sd, MOST - _shown(point.score))]]
-    axes.errorbar(point.weight_bytes, _shown(point.score), yerr=reach, capsize=3, **_marker(point.kind))
+def _legend(figure: Figure, place: Corner, kinds: Sequence[str]) -> None:
+    if kinds:
+        handles = [Line2D([], [], **_marker(kind)) for kind in kinds]
+        figure.legend(handles, [LEGEND[kind] for kind in kinds], loc=place, frameon=False)
 
 
-def _name(axes: Axes, points: Sequence[Point], scale: tuple[float, float], limits: tuple[float, float]) -> None:
-    """Write each name beside its point, where it touches no other point, no name and no edge, if there is room.
-
-    ``scale``: points of 1/72 inch for a factor of ten in bytes, and for a unit of the logit. ``limits``: least and most
-    bytes that the axes show.
-    """
-    left, right = (math.log10(limit) * scale[0] for limit in limits)
-    edges = [Box(-math.inf, left, -math.inf, math.inf), Box(right, math.inf, -math.inf, math.inf)]
-    taken = [*edges, *(_box(point, (-4, 4), (-4, 4), scale) for point in points)]
-    for point in points:
-        if point.name:
-            boxes = {place: _box(point, *_reach(point.name, place), scale) for place in PLACES}
-            free = [place for place, box in boxes.items() if not any(box.touches(other) for other in taken)]
-            place = (free or [*PLACES])[0]
-            taken.append(boxes[place])
-            x, y, align = PLACES[place]
-            axes.annotate(
-                point.name,
-                (point.weight_bytes, _shown(point.score)),
-                xytext=(x, y),
-                textcoords="offset points",
-                ha=align,
-                va="center",
-                fontsize=9,
-            )
+def _draw(axes: Axes, point: Point) -> None:
+    score, (low, high) = _shown(point.score), _bar(point)
+    bar = [[score - low], [high - score]]
+    axes.errorbar(point.weight_bytes, score, yerr=bar, capsize=2, elinewidth=0.8, capthick=0.8, **_marker(point.kind))
 
 
-def _reach(name: str, place: str) -> tuple[tuple[float, float], tuple[float, float]]:
-    """How far a name at that place reaches from its point, left to right and bottom to top, in points."""
-    x, y, align = PLACES[place]
-    width, height = len(name) * LETTER[0], LETTER[1]
-    start = {"left": x, "right": x - width, "center": x - width / 2}[align]
-    return (start, start + width), (y - height / 2, y + height / 2)
+def _label(point: Point) -> Label:
+    low, high = _bar(point)
+    return Label(point.name, point.weight_bytes, _shown(point.score), low, high)
 
 
-def _box(point: Point, across: tuple[float, float], up: tuple[float, float], scale: tuple[float, float]) -> Box:
-    x, y = math.log10(point.weight_bytes) * scale[0], _logit(point.score) * scale[1]
-    return Box(x + across[0], x + across[1], y + up[0], y + up[1])
+def _scale(axes: Axes, points: Sequence[Point]) -> None:
+    """Scales, limits and ticks that show all points."""
+    scores, sizes = [_shown(point.score) for point in points], [point.weight_bytes for point in points]
+    bottom, top = _odds(min(scores), 1 / ODDS_ASIDE[0]), _odds(max(scores), ODDS_ASIDE[1])
+    left, right = min(sizes) / BYTES_ASIDE[0], max(sizes) * BYTES_ASIDE[1]
+    axes.set(xscale="log", yscale="logit", xlim=(left, right), ylim=(bottom, top))
+    ticks = [tick for tick in SCORES if bottom <= tick <= top]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_yticks([], minor=True)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+
+
+def _bar(point: Point) -> tuple[float, float]:
+    """Lower and upper end of the error bar, where a logit can show them."""
+    score = _shown(point.score)
+    return _shown(score - point.error), _shown(score + point.error)
 
 
 def _shown(score: float) -> float:
     return min(max(score, 1 - MOST), MOST)
 
 
-def _logit(score: float) -> float:
-    return math.log(_shown(score) / (1 - _shown(score)))
-
-
 def _odds(score: float, factor: float) -> float:
-    """The score whose odds are so many times those of ``score``: a step of the same length anywhere on a logit axis."""
-    return 1 / (1 + math.exp(-_logit(score)) / factor)
+    """The score with ``factor`` times the odds of ``score``: a step of the same length anywhere on a logit axis."""
+    odds = math.log(score / (1 - score)) + math.log(factor)
+    return 1 / (1 + math.exp(-odds))
 
 
 def _marker(kind: str) -> dict[str, Any]:

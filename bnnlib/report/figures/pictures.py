@@ -1,4 +1,4 @@
-"""Confusion matrices, kernels, and images that are predicted wrongly."""
+"""Confusion matrices, kernels, and images that are classified wrongly."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from bnnlib.report.figures.style import style
 
 HEAT = "cividis"
 KERNELS = 5  # of each network, drawn one by one
-TILE = 0.6  # inches that a plane of a kernel takes, where there are several
-WIDEST = 6.0  # inches of all planes: more than ten are smaller
-TILE_GAP = 0.15  # between two of them, in tiles
+TILE = 0.6  # inches of each plane of a kernel that has several
+WIDEST = 6.0  # inches of all planes together: more than ten are smaller
+TILE_GAP = 0.15  # between two planes, in tiles
 
 
 def confusion(matrix: NDArray[np.int64], title: str, names: Sequence[str]) -> Figure:
     """Row-normalised confusion matrix: each row sums to 1; every cell with images shows its share in percent.
 
-    ``names``: of the classes, in the order of the rows; words are written upwards below the columns.
+    ``names``: of the classes, in the order of the rows; words below the columns are rotated.
     """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     with style():
         figure = Figure(figsize=(6.4, 5.6))
         axes = figure.add_subplot()
         axes.grid(visible=False)
-        # Nearly all lies on the diagonal: a power below 1 keeps the rare confusions visible.
+        # Nearly all images lie on the diagonal: a power below 1 keeps the rare confusions visible.
         image = axes.imshow(shares, cmap=HEAT, norm=matplotlib.colors.PowerNorm(0.4, vmin=0, vmax=1))
         for (row, column), count in np.ndenumerate(matrix):
             if count:
@@ -83,9 +83,9 @@ CAPTION = {"is": "label", "binary": "binary", "full": "full"}  # of an image, an
 
 
 def mistakes(images: NDArray[np.uint8], worst: pd.DataFrame, classes: Sequence[str]) -> Figure:
-    """The images that ``worst`` names, in its order, each with its class and what both networks take it for.
+    """The images that ``worst`` names, in its order, each with its class and the predictions of both networks.
 
-    images: the test set, (n, height, width); ``worst``: as `bnnlib.mistakes.worst` gives it; ``classes``: names.
+    ``images``: the test set, (n, height, width). ``worst``: from `bnnlib.report.mistakes.worst`. ``classes``: names.
     """
     rows = max(math.ceil(len(worst) / COLUMNS), 1)
     with style():

@@ -1,4 +1,4 @@
-"""How all figures look: readable by colour-blind people, the same bytes each time."""
+"""The style of all figures: readable for colour-blind people, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-# Two colours of Okabe and Ito's palette for colour-blind readers; dashes tell the parts apart without colour.
+from bnnlib.sweeps import results
+
+# Two colours of Okabe and Ito's palette for colour-blind readers; dashes distinguish the parts without colour.
 COLOURS = {"full": "#0072B2", "binary": "#D55E00"}
 DASHES = {"train": "--", "validation": "-"}
 STYLE: Any = {  # matplotlib's type lists all its 300 names
@@ -41,5 +43,5 @@ def png(figure: Figure) -> bytes:
 
 
 def name(variant: str, bits: int) -> str:
-    """How figures and tables call a network: "full (16 bits)", "binary (1 bit)"."""
-    return f"{variant} ({bits} bit{'s' if bits > 1 else ''})"
+    """The name of a network in figures and tables: "full (16 bits)", "binary (1 bit)"."""
+    return f"{variant} ({results.width(bits)})"

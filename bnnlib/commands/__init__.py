@@ -1,0 +1,1 @@
+"""The commands of `bnn`, each a function with its options; `cli` lists them."""

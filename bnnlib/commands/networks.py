@@ -1,0 +1,89 @@
+"""The commands that use a trained network: predict, export, summary."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bnnlib.commands import options
+
+PackedFile = Annotated[
+    Path | None, typer.Option(metavar="FILE.bnn", help="The packed network.", show_default="the one of the package")
+]
+
+
+def predict(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files, or folders of them.")],
+    model: PackedFile = None,
+    top: Annotated[int, typer.Option(min=1, max=10, help="Number of digits to show for each file.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with an object for each file.")] = False,
+) -> None:
+    """Name the digit in each image: PNG, JPEG, BMP, GIF or TIFF, of any size and colours.
+
+    A folder stands for the image files directly in it. A bad file is reported, and the others are still classified.
+    """
+    from bnnlib.serving import predict
+
+    outcomes = predict.classify(paths, predict.load(model))
+    for outcome in outcomes:
+        if outcome.error is not None:
+            typer.echo(f"error: {outcome.error}", err=True)
+        elif not as_json:
+            typer.echo(predict.line(outcome, top))
+    if as_json:
+        typer.echo(json.dumps([predict.record(outcome, top) for outcome in outcomes], indent=2, allow_nan=False))
+    if any(outcome.error is not None for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def export(
+    target: Annotated[Literal["c", "onnx"], typer.Option("--format", help="C source, or an ONNX model.")],
+    model: PackedFile = None,
+    out: Annotated[Path, typer.Option(file_okay=False, help="The folder to write into.")] = Path(),
+) -> None:
+    """Write the packed network as bnn_model.h and bnn_model.c (C99, no libraries), or as bnn_model.onnx."""
+    from bnnlib.core import files
+    from bnnlib.export import c_code, onnx_model
+    from bnnlib.serving import predict
+
+    packed = predict.load(model)
+    if target == "c":
+        contents = {name: text.encode() for name, text in c_code.generate(packed).items()}
+    else:
+        contents = {"bnn_model.onnx": onnx_model.build(packed)}
+    for name, content in contents.items():
+        files.write_bytes(out / name, content)
+        typer.echo(f"{out / name}: {len(content):,} bytes")
+
+
+def summary(
+    model: Annotated[Literal["full", "binary", "both"], typer.Option(help="Which of the two networks.")] = "both",
+    networks: Annotated[
+        Path | None,
+        typer.Option(help="The folder with full.safetensors and binary.safetensors.", show_default="models"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object with a key for each network.")] = False,
+) -> None:
+    """Count weights, multiply-adds and bytes, layer by layer."""
+    from bnnlib.export import pack
+    from bnnlib.nn import weights
+    from bnnlib.packed import format as packed_format
+    from bnnlib.report import summary
+
+    found = {}
+    for variant in ("full", "binary") if model == "both" else (model,):
+        path = options.networks_folder(networks) / f"{variant}.safetensors"
+        published = weights.read(path)
+        try:
+            packed = packed_format.encode(pack.pack(published)) if published.bits == 1 else None
+        except pack.PackError as error:
+            raise pack.PackError(f"{path}: {error}") from error
+        found[variant] = summary.summarize(variant, published, packed)
+    if as_json:
+        typer.echo(json.dumps({variant: asdict(each) for variant, each in found.items()}, indent=2, allow_nan=False))
+    else:
+        typer.echo("\n\n".join(map(summary.table, found.values())))

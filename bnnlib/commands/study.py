@@ -1,0 +1,113 @@
+"""The commands around the study: check, readme, repair, ui, sweep."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bnnlib.commands.options import PARAMS_YAML, REPORTS, ParamsYaml, Reports
+
+
+def check(reports: Reports = REPORTS, params_yaml: ParamsYaml = PARAMS_YAML) -> None:
+    """Check the test metrics against params.yaml and that all engines agree; exit with 1 on a miss."""
+    from bnnlib.config import params
+    from bnnlib.core import files
+    from bnnlib.report import thresholds
+
+    cfg = params.load(params_yaml)
+    metrics = files.read_json(reports / "metrics.json")
+    found = thresholds.verdicts(metrics, thresholds.of_data_set(cfg))
+    if thresholds.is_packed(metrics):
+        found += thresholds.agreement(files.read_json(reports / "agreement.json"), cfg.data.limit)
+    for verdict in found:
+        typer.echo(verdict)
+    missed = [verdict.name for verdict in found if not verdict.passed]
+    if missed:
+        raise thresholds.ThresholdError(f"{len(missed)} of {len(found)} bounds missed: {', '.join(missed)}")
+
+
+def readme(
+    reports: Reports = REPORTS,
+    root: Annotated[Path, typer.Option(help="The folder with README.md and docs/.")] = Path(),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 1 when a page is out of date.")
+    ] = False,
+    params_yaml: ParamsYaml = PARAMS_YAML,
+) -> None:
+    """Write the tables and figures of README.md and docs/ from the reports."""
+    from bnnlib.config import params
+    from bnnlib.core import files
+    from bnnlib.report import readme
+    from bnnlib.report.parts.markers import PageError
+
+    pages = readme.pages(root, reports, params.load(params_yaml).data.name)
+    stale = [path for path, text in pages.items() if files.read_text(path) != text]
+    if check and stale:
+        names = ", ".join(map(str, stale))
+        raise PageError(f"{names}: out of date, not what {reports} holds; run `bnn readme`")
+    for path, text in pages.items():
+        if path in stale:
+            files.write_text(path, text)
+        typer.echo(f"{path} {'written' if path in stale else 'is up to date'}")
+
+
+def repair() -> None:
+    """Repair files that a killed DVC left half-written. Run it only while no DVC process is active."""
+    from bnnlib import dvc_repair
+
+    for done in dvc_repair.repair(Path.cwd()):
+        typer.echo(done)
+
+
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to serve on.")] = 5000,
+    host: Annotated[str, typer.Option(help="The address to serve on.")] = "127.0.0.1",
+) -> None:
+    """Browse the runs in MLflow, until Ctrl-C."""
+    from bnnlib.tracking.store import find_store, ready, set_defaults
+
+    set_defaults()
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # a dozen processes that only run jobs
+    store = find_store(os.environ, Path.cwd())
+    if store.lock is None:
+        typer.echo(f"MLflow is the server at {store.uri}; open that address.")
+        return
+    ready(store)
+    typer.echo(f"MLflow shows {store.uri} at http://{host}:{port} in about ten seconds; Ctrl-C ends it.")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri]
+    os.execv(sys.executable, [*command, "--host", host, "--port", str(port), "--workers", "1"])
+
+
+def sweep(
+    seeds: Annotated[str | None, typer.Option(help="Seeds of the trainings, as 0,1,2.")] = None,
+    bits: Annotated[str | None, typer.Option(help="Bit widths, as 1,16; 16 uses the recipe full.")] = None,
+    surrogates: Annotated[str | None, typer.Option(help="Surrogate gradients at 1 bit, as ste,approx.")] = None,
+    topologies: Annotated[str | None, typer.Option(help="Topologies of params.yaml, as pooled,baseline.")] = None,
+    datasets: Annotated[str | None, typer.Option(help="Names of data sets.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of each training.", show_default="its recipe's")] = None,
+    out: Annotated[Path, typer.Option(help="The table of results; their epochs go into a file beside it.")] = REPORTS
+    / "sweep.csv",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes on this machine.", show_default="cores")] = None,
+    backend: Annotated[Literal["loky", "dask"], typer.Option(help="Processes here, or a Dask cluster.")] = "loky",
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The cluster's scheduler.")] = None,
+    data: Annotated[Path, typer.Option(help="The folder with the manifests of the data, and raw/.")] = Path("data"),
+    params_yaml: ParamsYaml = PARAMS_YAML,
+) -> None:
+    """Train a grid of networks. Options you omit keep their value from params.yaml.
+
+    Each result is stored at once: after an interruption the same command continues, and a larger grid trains only what
+    is missing.
+    """
+    from bnnlib.config import params
+    from bnnlib.sweeps import backends, grid, sweep
+
+    axes = grid.axes(
+        seeds=seeds, bits=bits, surrogates=surrogates, topologies=topologies, datasets=datasets, epochs=epochs
+    )
+    workers = backends.Workers(backend, jobs, scheduler)
+    for line in sweep.perform(params.load(params_yaml), axes, data, out, workers):
+        typer.echo(line)

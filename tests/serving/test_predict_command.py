@@ -1,0 +1,124 @@
+"""The command `bnn predict`: lines and JSON, errors, other models, and what it imports."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.clone import Bnn
+from support.drawings import enlarged
+from support.paths import ROOT
+
+from bnnlib.data import splits
+from bnnlib.packed import format as packed_format
+from bnnlib.serving import predict
+
+
+@pytest.fixture
+def bnn(bnn: Bnn) -> Bnn:
+    """Run the command far from the repository: exit code, output, errors."""
+    return partial(bnn, "predict")
+
+
+@pytest.fixture
+def seven(parts: dict[str, splits.Split], tmp_path: Path) -> str:
+    enlarged(parts["test"].images[0], 300).save(tmp_path / "seven.png")
+    return "seven.png"
+
+
+def test_a_line_for_a_file(bnn: Bnn, seven: str) -> None:
+    code, output, errors = bnn(seven)
+    assert (code, errors) == (0, "")
+    assert output.startswith("digit 7  ")
+    assert output.endswith(")  seven.png\n")
+
+
+def test_a_bad_file_is_named_and_the_others_are_done(bnn: Bnn, seven: str) -> None:
+    Path("empty.png").touch()
+    Image.new("L", (9, 9), 80).save("blank.png")
+    code, output, errors = bnn("empty.png", seven, "blank.png", seven, "gone.png")
+    assert code == 1
+    assert [line.split()[:2] for line in output.splitlines()] == [["digit", "7"]] * 2
+    assert [line.split(": ")[:2] for line in errors.splitlines()] == [
+        ["error", "empty.png"],
+        ["error", "blank.png"],
+        ["error", "gone.png"],
+    ]
+
+
+def test_json_is_one_array_with_an_object_for_each_file(bnn: Bnn, seven: str) -> None:
+    code, output, errors = bnn("--json", "--top", "3", seven, "gone.png")
+    good, bad = json.loads(output)
+    assert code == 1
+    assert list(good) == ["file", "digit", "probability", "runner_up", "top"]
+    assert (good["file"], good["digit"], len(good["top"])) == ("seven.png", 7, 3)
+    assert good["top"][1] == good["runner_up"]
+    assert bad == {"file": "gone.png", "error": errors.removeprefix("error: ").rstrip("\n")}
+
+
+def test_json_of_good_files_alone(bnn: Bnn, seven: str) -> None:
+    code, output, errors = bnn("--json", seven)
+    assert (code, errors, len(json.loads(output))) == (0, "", 1)
+
+
+def test_another_model(bnn: Bnn, seven: str, tmp_path: Path) -> None:
+    model = predict.load()
+    scale = -model.head.scale
+    other = dataclasses.replace(model, head=dataclasses.replace(model.head, scale=scale, offset=-model.head.offset))
+    (tmp_path / "other.bnn").write_bytes(packed_format.encode(other))
+    code, output, _ = bnn("--model", "other.bnn", "--top", "10", seven)
+    assert code == 0
+    assert "7  0.000)  seven.png" in output  # the other way round: 7 comes last
+
+
+def test_a_missing_model_ends_the_command(bnn: Bnn, seven: str) -> None:
+    code, output, _ = bnn("--model", "gone.bnn", seven)
+    assert str(code).startswith("error: gone.bnn: cannot be read (No such file or directory)")
+    assert output == ""
+
+
+@pytest.mark.parametrize("arguments", [(), ("--top", "0", "a.png"), ("--top", "11", "a.png"), ("--tpo", "a.png")])
+def test_usage_errors(bnn: Bnn, arguments: tuple[str, ...]) -> None:
+    assert bnn(*arguments)[0] == 2
+
+
+SCRIPT = """
+import sys
+from bnnlib import cli
+heavy = {"torch", "mlflow", "pandas", "matplotlib", "numba", "sklearn", "numpy", "PIL"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+sys.argv = ["bnn", "predict", sys.argv[1]]
+try:
+    cli.main()
+except SystemExit as done:
+    assert done.code == 0, done.code
+print(*sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_a_prediction_imports_numpy_and_pillow_only(seven: str, tmp_path: Path) -> None:
+    """In a fresh interpreter, which also starts within the limit of time, by far (5 s on a machine that is busy)."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPT, str(tmp_path / seven)],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "PIL numpy"
+    assert done.stdout.startswith("digit 7  ")
+
+
+def test_bytes_that_pillow_cannot_name_pass_through_a_file_name(bnn: Bnn, seven: str, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"\xff\xfe.png")
+    try:
+        (tmp_path / seven).rename(tmp_path / odd)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    code, output, _ = bnn(odd)
+    assert (code, output.split()[-1]) == (0, "\\udcff\\udcfe.png")

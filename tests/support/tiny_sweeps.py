@@ -1,0 +1,67 @@
+"""A study with tiny parameters, for real sweeps of tiny trainings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from support.paths import ROOT
+
+from bnnlib.config import params
+from bnnlib.config.params import Params
+from bnnlib.data import sources
+from bnnlib.sweeps import grid, sweep, worker
+from bnnlib.sweeps.backends import Workers
+from bnnlib.sweeps.grid import Job
+from bnnlib.sweeps.tables import Tables
+
+AXES: dict[str, list[Any]] = {"seeds": [0, 1], "bits": [1, 16]}
+# Topologies and their numbers of channels, each of one block that leaves a map of 4 x 4.
+TINY = {"two": 2, "three": 3}
+HERE = Workers("loky", jobs=2)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A folder with tiny parameters, the data, and the table and output of an uninterrupted sweep of four runs."""
+
+    folder: Path
+    cfg: Params
+    tables: Tables
+    lines: list[str]
+
+    @property
+    def data(self) -> Path:
+        """The folder with the manifest and raw/."""
+        return self.folder / "data"
+
+    def job(self, point: Params) -> Job:
+        """The job of a point of the grid."""
+        manifest = sources.read_manifest(self.data / "mnist.sha256")
+        return grid.job(point, manifest, worker.code_fingerprint())
+
+    def jobs(self) -> list[Job]:
+        """The four jobs of the sweep."""
+        return [self.job(point) for point in grid.variants(self.cfg, AXES)]
+
+    def perform(self, out: Path, engine: Workers = HERE, **axes: list[Any]) -> list[str]:
+        """Sweep again into another table, with some axes replaced; the lines of the output."""
+        return list(sweep.perform(self.cfg, {**AXES, **axes}, self.data, out, engine))
+
+
+def write_tiny_parameters(path: Path) -> None:
+    """Write the committed parameters, but with few images, one epoch and two more topologies, which are tiny."""
+    content = params.load(ROOT / "params.yaml").model_dump()
+    content["data"]["limit"] = 200
+    content["train"]["norm_images"] = 100
+    inputs = {"mnist": [34, 128], "fashion_mnist": [8], "kmnist": [64]}
+    for name, channels in TINY.items():
+        blocks = [{"channels": channels, "kernel": 5, "pool": 6}]
+        content["topologies"][name] = {"input": inputs, "blocks": blocks}
+    content["model"]["topology"] = "two"
+    for recipe in ("full", "binary", "multibit"):
+        content[recipe] |= {"epochs": 1, "batch_size": 40}
+    with path.open("w") as file:
+        YAML().dump(content, file)
