@@ -34,8 +34,8 @@ def bnn(bnn: Bnn) -> Bnn:
     Path("reports/sizes.json").write_text(json.dumps(sizes))
     write_agreement()
     Path("reports/predictions.csv").write_text("label,full,binary\n7,7,1\n")
-    Path("docs").mkdir()
     for name, parts in readme.PAGES.items():
+        Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text("".join(f"{markers.begin(part)}\n{markers.end(part)}\n" for part in parts))
     return bnn
 
@@ -94,7 +94,7 @@ def test_check_fails_where_the_engines_differ(bnn: Bnn, changes: dict[str, int],
     assert bnn("check")[0] == f"error: {len(changes)} of 16 bounds missed: agreement.{missed}"
 
 
-def test_check_wants_the_agreement_of_a_network_that_is_packed(bnn: Bnn) -> None:
+def test_check_needs_the_agreement_of_a_network_that_is_packed(bnn: Bnn) -> None:
     Path("reports/agreement.json").write_text("{}")
     assert str(bnn("check")[0]).startswith("error: metric agreement.train.torch and reference.images is missing")
     Path("reports/agreement.json").unlink()
@@ -105,7 +105,7 @@ def test_check_wants_the_agreement_of_a_network_that_is_packed(bnn: Bnn) -> None
     assert bnn("check")[0] == 0
 
 
-def test_check_wants_the_images_that_the_limit_leaves(bnn: Bnn) -> None:
+def test_check_needs_the_images_that_the_limit_leaves(bnn: Bnn) -> None:
     text = Path("params.yaml").read_text()
     assert text.count("limit: null") == 1
     Path("params.yaml").write_text(text.replace("limit: null", "limit: 11000"))
@@ -177,7 +177,7 @@ def test_readme_check_fails_on_a_stale_page_and_passes_once_it_is_written(bnn: B
     up_to_date = (0, "".join(f"{page} is up to date\n" for page in pages))
     assert bnn("readme", "--check")[:2] == bnn("readme")[:2] == up_to_date
     write_metrics(full_loss=0.01234)
-    assert str(bnn("readme", "--check")[0]).startswith("error: README.md, docs/results.md: ")
+    assert str(bnn("readme", "--check")[0]).startswith("error: README.md, docs/results.md, models/README.md: ")
 
 
 def test_readme_names_the_classes_of_the_data_set(bnn: Bnn) -> None:
@@ -199,7 +199,7 @@ def test_readme_without_markers_is_left_alone(bnn: Bnn) -> None:
 
 def test_readme_takes_another_folder(bnn: Bnn) -> None:
     Path("elsewhere").mkdir()
-    for name in ("README.md", "docs"):
+    for name in ("README.md", "docs", "models"):
         Path(name).rename(f"elsewhere/{name}")
     assert bnn("readme", "--root", "elsewhere")[1].startswith("elsewhere/README.md written\n")
 
