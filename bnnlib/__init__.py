@@ -29,7 +29,7 @@ its published form can be saved with `write_published` and packed:
 >>> bnnlib.engine(packed).logits(images).shape
 (1, 10)
 
-`fit` is the training loop of the study: `best(list(fit(train, validation, training)))` is the best epoch, whose
+`fit` is the training loop of the study: `best_epoch(list(fit(train, validation, training)))` is the best one, whose
 ``published`` network can be packed. ``train`` and ``validation`` are a `Split` each, and ``training`` is what
 `read_params("params.yaml").training("binary")` gives.
 """
@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from bnnlib.packed.format import decode, encode
     from bnnlib.packed.model import PackedModel
     from bnnlib.serving.predict import Outcome, classify, load
-    from bnnlib.training.loop import best, fit
+    from bnnlib.training.loop import best as best_epoch
+    from bnnlib.training.loop import fit
 
     __version__: str
 
@@ -67,7 +68,7 @@ __all__ = [
     "Split",
     "Topology",
     "__version__",
-    "best",
+    "best_epoch",
     "classify",
     "decode",
     "encode",
@@ -91,7 +92,7 @@ _HOMES = {
     "Quantization": "config.spec",
     "Split": "data.splits",
     "Topology": "config.topology",
-    "best": "training.loop",
+    "best_epoch": "training.loop:best",
     "classify": "serving.predict",
     "decode": "packed.format",
     "encode": "packed.format",

@@ -42,9 +42,13 @@ def _require_git(root: Path) -> None:
     """DVC looks for a repository in its folder and above it, unless core.no_scm is set."""
     if not (root / ".dvc").is_dir() or any((folder / ".git").exists() for folder in (root, *root.parents)):
         return
-    settings = configparser.ConfigParser(strict=False)
-    settings.read(root / ".dvc/config.local", encoding="utf-8")
-    if not settings.getboolean("core", "no_scm", fallback=False):
+    settings = configparser.ConfigParser(strict=False, interpolation=None)
+    try:
+        settings.read([root / ".dvc/config", root / ".dvc/config.local"], encoding="utf-8")
+        no_scm = settings.getboolean("core", "no_scm", fallback=False)
+    except (configparser.Error, ValueError) as error:
+        raise RepairError(f"{root / '.dvc'}: config or config.local is not valid: {error}") from error
+    if not no_scm:
         raise RepairError(
             f"{root}: not in a git repository, which DVC needs; run `git init` there, or "
             "`dvc config --local core.no_scm true` to work without git"

@@ -1,4 +1,4 @@
-"""Draw the figures of the README. It shows images of the test set, and chooses nothing by them."""
+"""Draw the figures of the pages. They show images of the test set; nothing is chosen by these."""
 
 from __future__ import annotations
 

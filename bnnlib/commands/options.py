@@ -18,9 +18,10 @@ ParamsYaml = Annotated[Path, typer.Option(help="The parameters.")]
 def networks_folder(given: Path | None) -> Path:
     """The folder with the published networks: as given, else models/ here, else that of the repository if there is one.
 
-    So the commands also work in other folders where the package runs from a repository.
+    Any other folder called models/ is passed over, so the commands also work outside the repository.
     """
     if given is not None:
         return given
     of_repository = Path(__file__).resolve().parents[2] / MODELS
-    return of_repository if of_repository.is_dir() and not MODELS.is_dir() else MODELS
+    found = (folder for folder in (MODELS, of_repository) if (folder / "full.safetensors").is_file())
+    return next(found, MODELS)

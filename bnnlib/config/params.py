@@ -102,8 +102,8 @@ class Train(Section):
     norm_images: Annotated[int, Field(ge=100, le=60_000)] | None
 
 
-class FullRecipe(Recipe):
-    """The recipe of the 16-bit network."""
+class WideRecipe(Recipe):
+    """The recipe of a network of more than 1 bit."""
 
     optimizer: WideOptimizer
 
@@ -114,7 +114,7 @@ class MultibitChoices(Section):
     learned_step: bool
 
 
-class MultibitRecipe(FullRecipe):
+class MultibitRecipe(WideRecipe):
     """The recipe of `train_binary` at more than 1 bit."""
 
     quantizer: MultibitChoices
@@ -178,7 +178,7 @@ class Params(Section):
     topologies: Annotated[dict[TopologyName, NamedTopology], Field(min_length=1)]
     model: Model  # after topologies, one of which it names
     train: Train
-    full: FullRecipe
+    full: WideRecipe
     binary: BinaryRecipe
     multibit: MultibitRecipe
     thresholds: DataThresholds

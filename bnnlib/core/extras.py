@@ -9,18 +9,21 @@ from bnnlib.core.errors import BnnError
 
 
 class MissingExtraError(BnnError, ImportError):
-    """A package is not installed; the message names the extra that has it."""
+    """A package is not installed, or broken; the message names the extra that has it."""
 
 
 @contextmanager
 def needed(extra: str, what: str) -> Iterator[None]:
-    """Name the extra where an import inside finds no package; also a decorator. ``what`` is what needs it."""
+    """Name the extra where an import inside finds no package, or a broken one; also a decorator.
+
+    ``what`` is what needs it.
+    """
     try:
         yield
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         package = (error.name or "").partition(".")[0]
-        if package in {"", "bnnlib"}:  # an error of our own
+        if package in {"", "bnnlib"} or isinstance(error, MissingExtraError):  # of our own, or named already
             raise
-        raise MissingExtraError(
-            f"{what} needs {package}, which is not installed: pip install 'bnnlib[{extra}]'"
-        ) from error
+        missing = isinstance(error, ModuleNotFoundError)
+        reason = "which is not installed" if missing else f"which cannot be imported ({error})"
+        raise MissingExtraError(f"{what} needs {package}, {reason}: pip install 'bnnlib[{extra}]'") from error

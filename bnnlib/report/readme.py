@@ -22,10 +22,11 @@ class Part(NamedTuple):
 
 
 SCORES = Part(results.scores, "metrics.json, sizes.json, predictions.csv or sweep.csv")
+SPEED_COMMANDS = " and ".join(f"`{command}`" for command in speed.COMMANDS.values())
 PAGES = {
     "README.md": {
         "scores": SCORES,
-        "speed": Part(speed.sentences, f"{speed.PREDICTION} or {speed.TRAINING}", "`bnn benchmark --save`"),
+        "speed": Part(speed.sentences, f"{speed.PREDICTION} or {speed.TRAINING}", SPEED_COMMANDS),
     },
     "docs/results.md": {
         "scores": SCORES,

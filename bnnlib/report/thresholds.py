@@ -10,6 +10,7 @@ from bnnlib.config.params import Params, Thresholds
 from bnnlib.core.errors import BnnError
 from bnnlib.data import mnist
 
+LOWER_IS_BETTER = {"loss"}  # the bound of any other metric is the least allowed
 # What the stage `agreement` compares.
 PAIRS = ("torch and reference", "torch and fast", "reference and fast")
 
@@ -56,7 +57,7 @@ def verdicts(metrics: Mapping[str, Any], thresholds: Thresholds) -> list[Verdict
         for metric, bound in bounds.items():
             name = f"{variant}.test.{metric}"
             value = float(_value(metrics, name, "evaluate"))
-            found.append(Verdict(name, value, bound, at_least=metric == "macro_f1"))
+            found.append(Verdict(name, value, bound, at_least=metric not in LOWER_IS_BETTER))
     return found
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bnnlib.core.extras import needed
 from bnnlib.sweeps import worker
 from bnnlib.sweeps.grid import Job, SweepError
 from bnnlib.sweeps.worker import Outcome
@@ -71,10 +72,8 @@ def _cluster(scheduler: str) -> Iterator[joblib.Parallel]:
     """A Dask cluster, as many at a time as it has threads; jobs of a worker that is lost go to the others."""
     import joblib
 
-    try:
+    with needed("cluster", "--backend dask"):
         from distributed import CancelledError, Client, KilledWorker
-    except ImportError as error:
-        raise SweepError("--backend dask needs dask, which is not installed: pip install 'bnnlib[cluster]'") from error
     try:
         client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:

@@ -12,7 +12,7 @@ from bnnlib.config.spec import Augmentation
 
 
 class Draws(NamedTuple):
-    """Random numbers of images, the images last; each is drawn whether it is used or not.
+    """Random numbers of images, the images last; drawn whether they are used or not, except the warps.
 
     ``offsets``: 0 to 2 * shift, whole, (2, n); ``exponents``: of the contrast, -1 to 1, (n,); ``warps``: of rotation,
     width and height, -1 to 1, (3, n).

@@ -234,12 +234,6 @@ def test_the_version_is_that_of_the_installed_package(bnn: Bnn) -> None:
     assert bnn("--version")[:2] == (0, f"bnn {version('bnnlib')}\n")
 
 
-def test_a_module_of_our_own_that_is_missing_is_not_taken_for_an_extra() -> None:
-    with pytest.raises(ModuleNotFoundError) as caught, needed("train", "this test"):
-        importlib.import_module("bnnlib.gone")
-    assert not isinstance(caught.value, MissingExtraError)
-
-
 def test_a_package_that_is_missing_is_named_with_its_extra() -> None:
     @needed("train", "this test")
     def work() -> None:

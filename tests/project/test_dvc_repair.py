@@ -99,3 +99,20 @@ def test_without_git_it_says_what_to_do(tmp_path: Path) -> None:
 
 def test_where_there_is_nothing_nothing_is_done(tmp_path: Path) -> None:
     assert dvc_repair.repair(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["config", "config.local"])
+def test_without_git_dvc_may_be_told_to_do_without(tmp_path: Path, name: str) -> None:
+    (tmp_path / ".dvc").mkdir()
+    with pytest.raises(RepairError, match=r"not in a git repository.*`git init`"):
+        dvc_repair.repair(tmp_path)
+    (tmp_path / ".dvc" / name).write_text("[core]\n    no_scm = true\n")
+    assert dvc_repair.repair(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", ["[core]\n    no_scm = perhaps\n", "no section\n"])
+def test_settings_of_dvc_that_are_not_valid_are_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text(content)
+    with pytest.raises(RepairError, match=r"\.dvc: config or config\.local is not valid"):
+        dvc_repair.repair(tmp_path)

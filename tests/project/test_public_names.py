@@ -83,7 +83,7 @@ def test_a_network_trained_from_python_is_saved_packed_and_run(tmp_path: Path) -
     training = training.model_copy(update={"recipe": short, "norm_images": None})
     train, validation = (patterns.split(count, seed) for seed, count in enumerate((40, 20)))
     epochs = list(bnnlib.fit(bnnlib.Split(*train), validation, training))
-    bnnlib.write_published(tmp_path / "mine.safetensors", bnnlib.best(epochs).published)
+    bnnlib.write_published(tmp_path / "mine.safetensors", bnnlib.best_epoch(epochs).published)
     model = bnnlib.pack(bnnlib.read_published(tmp_path / "mine.safetensors"))
     (tmp_path / "mine.bnn").write_bytes(bnnlib.encode(model))
     logits = bnnlib.engine(bnnlib.load(tmp_path / "mine.bnn")).logits(validation.images)

@@ -10,6 +10,7 @@ from support import imports
 from support.clone import Bnn
 from support.paths import ROOT
 
+from bnnlib.core.extras import MissingExtraError
 from bnnlib.sweeps import backends, worker
 from bnnlib.sweeps.backends import Workers
 from bnnlib.sweeps.grid import SweepError
@@ -73,5 +74,5 @@ def test_a_cluster_out_of_reach_is_named(scheduler: str, message: str, monkeypat
 
 def test_without_the_extra_the_command_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(SweepError, match=r"bnnlib\[cluster\]"):
+    with pytest.raises(MissingExtraError, match=r"needs distributed.*bnnlib\[cluster\]"):
         next(backends.results([], {}, Workers("dask", scheduler="tcp://127.0.0.1:9")))

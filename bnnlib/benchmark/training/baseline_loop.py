@@ -72,7 +72,7 @@ class Convolution(nn.Conv2d):
 
 
 class Digits(Dataset[tuple[Tensor, int]]):
-    """A split as torchvision's MNIST yields it: by way of PIL, normalised float32 tensors (1, 28, 28)."""
+    """A split as torchvision's MNIST yields it: through PIL, normalised float32 tensors (1, 28, 28)."""
 
     def __init__(self, split: Split) -> None:
         self.split = split

@@ -50,7 +50,7 @@ class Box(NamedTuple):
         return not aside and self.bottom < other.top and other.bottom < self.top
 
     def inside(self, other: Box) -> bool:
-        """Whether it leaves the other one nowhere."""
+        """Whether it lies entirely within the other."""
         across = other.left <= self.left and self.right <= other.right
         return across and other.bottom <= self.bottom and self.top <= other.top
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from bnnlib.core.errors import BnnError
 
 
@@ -21,7 +23,7 @@ def end(part: str) -> str:
 
 def filled(text: str, part: str, content: str, page: str) -> str:
     """The page's text with ``content`` as a part; `PageError` unless both its markers are there once, in order."""
-    way_out = f"; correct it, or restore the committed page, without your edits: `git checkout -- {page}`"
+    way_out = f"; correct it, or restore the committed page, without your edits: `git checkout -- {shlex.quote(page)}`"
     for marker in (begin(part), end(part)):
         if text.count(marker) != 1:
             raise PageError(f"{page}: the marker {marker} occurs {text.count(marker)} times, expected once{way_out}")

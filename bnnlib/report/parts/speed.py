@@ -63,10 +63,9 @@ def prediction_markdown(record: Mapping[str, Any], picture: str = "") -> str:
 def training_markdown(record: Mapping[str, Any]) -> str:
     """Machine, times and ratios of reports/benchmark_training.json."""
     plan, images, networks = record["plan"], record["images"], record["networks"]
-    threads = f"{record['threads']} thread{'s' if record['threads'] > 1 else ''}"
     conditions = (
-        f"{_conditions(record)} Both loops run in one process, torch on {threads}, device {record['device']}. Seconds "
-        f"per epoch of {images['train']:,} images: medians of {plan['rounds']} interleaved rounds of "
+        f"{_conditions(record)} Both loops run in one process, torch on {_threads(record)}, device {record['device']}. "
+        f"Seconds per epoch of {images['train']:,} images: medians of {plan['rounds']} interleaved rounds of "
         f"{plan['images']:,}. Seconds to the score: one training each, until macro-F1 on {images['validation']:,} "
         "validation images reaches it, including the validation pass after each epoch. Ours trains the topology of "
         "params.yaml, the baseline its own."
@@ -99,9 +98,13 @@ def _training(record: Mapping[str, Any]) -> str:
     ]
     ratios = [f"{each['epoch_ratio']['median']:.1f}" for each in networks]
     return (
-        f"A training epoch takes {' and '.join(epochs)} on {record['threads']} threads, {' and '.join(ratios)} times "
+        f"A training epoch takes {' and '.join(epochs)} on {_threads(record)}, {' and '.join(ratios)} times "
         "faster than the baseline's loop with its topology."
     )
+
+
+def _threads(record: Mapping[str, Any]) -> str:
+    return f"{record['threads']} thread{'s' if record['threads'] > 1 else ''}"
 
 
 def _conditions(record: Mapping[str, Any]) -> str:
