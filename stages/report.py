@@ -20,8 +20,8 @@ def main(reports: Path, root: Path, params_yaml: ParamsFile = DEFAULT_PARAMS) ->
     results = files.read_json(reports / "metrics.json")
     with open_run("report", {"data.name": cfg.data.name}, data=[reports / "metrics.json"]) as log:
         pages = readme.pages(root, reports, cfg.data.name)
-        for path, text in pages.items():
-            files.write_text(path, text)
+        readme.write(pages)
+        for path in pages:
             log.log_artifact(path)
         log.log_metrics(params.flatten(results))
         log.describe_models(MODELS, pages[root / CARD])

@@ -12,11 +12,12 @@ import typer
 from bnnlib.commands import options
 from bnnlib.commands.options import PARAMS_YAML, REPORTS, Reports
 
-# --training has other defaults, so that None stands for the default of either.
-Number = int | None
-Rounds = Annotated[Number, typer.Option(min=1, help="Number of timing rounds.", show_default="15; with --training: 7")]
+# --training has other defaults, so None stands for the default of either.
+Rounds = Annotated[
+    int | None, typer.Option(min=1, help="Number of timing rounds.", show_default="15; with --training: 7")
+]
 Images = Annotated[
-    Number,
+    int | None,
     typer.Option(
         min=1,
         help="Validation images to predict before the timing; no batch is larger. --training: images of a round.",
@@ -24,10 +25,11 @@ Images = Annotated[
     ),
 ]
 Epochs = Annotated[
-    Number, typer.Option(min=1, help="--training: epochs in which our loop should reach the score.", show_default="2")
+    int | None,
+    typer.Option(min=1, help="--training: epochs in which our loop should reach the score.", show_default="2"),
 ]
 EpochsAtMost = Annotated[
-    Number, typer.Option(min=1, help="--training: epochs after which the baseline gives up.", show_default="60")
+    int | None, typer.Option(min=1, help="--training: epochs after which the baseline gives up.", show_default="60")
 ]
 Save = Annotated[
     bool,

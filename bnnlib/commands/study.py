@@ -21,6 +21,7 @@ def check(reports: Reports = REPORTS, params_yaml: ParamsYaml = PARAMS_YAML) -> 
     cfg = params.load(params_yaml)
     metrics = files.read_json(reports / "metrics.json")
     found = thresholds.verdicts(metrics, thresholds.of_data_set(cfg))
+    thresholds.refuse_other_bits(metrics, cfg)
     if thresholds.is_packed(metrics):
         found += thresholds.agreement(files.read_json(reports / "agreement.json"), cfg.data.limit)
     for verdict in found:
@@ -40,19 +41,16 @@ def readme(
 ) -> None:
     """Write the tables and figures of README.md and docs/ from the reports."""
     from bnnlib.config import params
-    from bnnlib.core import files
     from bnnlib.report import readme
     from bnnlib.report.parts.markers import PageError
 
     pages = readme.pages(root, reports, params.load(params_yaml).data.name)
-    stale = [path for path, text in pages.items() if files.read_text(path) != text]
-    if check and stale:
-        names = ", ".join(map(str, stale))
+    changed = readme.stale(pages) if check else readme.write(pages)
+    if check and changed:
+        names = ", ".join(map(str, changed))
         raise PageError(f"{names}: out of date, not what {reports} holds; run `bnn readme`")
-    for path, text in pages.items():
-        if path in stale:
-            files.write_text(path, text)
-        typer.echo(f"{path} {'written' if path in stale else 'is up to date'}")
+    for path in pages:
+        typer.echo(f"{path} {'written' if path in changed else 'is up to date'}")
 
 
 def repair() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from types import UnionType
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -18,17 +18,22 @@ def lines(error: ValidationError, schema: Schema) -> list[str]:
     return [_line(dict(detail), schema) for detail in error.errors()]
 
 
-def count(found: Sequence[str]) -> str:
-    """How many errors there are, in words."""
-    return "1 error" if len(found) == 1 else f"{len(found)} errors"
+def listed(name: str, found: Sequence[str]) -> str:
+    """One message for all errors of a thing: its name and their number, then a line for each."""
+    number = "1 error" if len(found) == 1 else f"{len(found)} errors"
+    return "\n".join([f"{name}: {number}", *(f"  {line}" for line in found)])
 
 
 class _Field(NamedTuple):
-    """What is allowed at a place: a type without null and its bounds, and whether null is allowed too."""
+    """What is allowed at a place: a type without null and its bounds, and whether null is allowed too.
+
+    ``choices``: where the type is one of a tagged choice, all of these, as `_members` gives them.
+    """
 
     kind: Any
     bounds: list[Any]
     optional: bool = False
+    choices: Mapping[str, Any] = MappingProxyType({})
 
 
 def _line(detail: dict[str, Any], schema: Schema) -> str:
@@ -36,7 +41,7 @@ def _line(detail: dict[str, Any], schema: Schema) -> str:
     name, holder, field = _find(detail["loc"], schema)
     value, kind = detail["input"], detail["type"]
     if kind == "extra_forbidden":
-        return f"{name}: unknown parameter{_guess(str(detail['loc'][-1]), holder.kind)}{_removal(name, holder.kind)}"
+        return f"{name}: {_unknown(name, str(detail['loc'][-1]), holder)}"
     if kind == "rule":  # one of our own, whose message is whole
         return f"{name}{detail.get('ctx', {}).get('inside', '')}: {detail['msg']}"
     if kind == "missing":
@@ -74,7 +79,7 @@ def _joined(steps: Sequence[str]) -> str:
 def _inside(field: _Field, step: str | int) -> _Field | None:
     """What is allowed one step inside: a parameter of a section, known or not, or an item of a list or a mapping."""
     if members := _members(field.kind):
-        return _Field(members[str(step)], []) if step in members else None
+        return _Field(members[str(step)], [], choices=members) if step in members else None
     if _is_section(field.kind):
         known = field.kind.model_fields.get(step)
         return _Field(None, []) if known is None else _plain(known.annotation, known.metadata)
@@ -113,10 +118,11 @@ def _guess(word: str, section: Schema) -> str:
     return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}"
 
 
-def _removal(name: str, section: Schema) -> str:
-    """How to take out a parameter that belongs to another choice: `-S NAME=VALUE` alone never removes one."""
-    choice = _choice(section)
-    return f" ({choice} does not have it; `-S '~{name}'` removes it)" if choice else ""
+def _unknown(name: str, word: str, holder: _Field) -> str:
+    """What to say of a parameter that its section does not have; one of another choice has to be removed."""
+    if any(word in section.model_fields for section in holder.choices.values()):
+        return f"not a parameter of {_choice(holder.kind)}; `-S '~{name}'` removes it"
+    return f"unknown parameter{_guess(word, holder.kind)}"
 
 
 def _choice(section: Schema) -> str | None:

@@ -228,10 +228,10 @@ class Params(Section):
         )
 
 
-def load(path: Path) -> Params:
+def load(path: str | Path) -> Params:
     """Read and check a params.yaml (YAML 1.2, in which 1e-06 is a number); `ParamsError` lists every error."""
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        content = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ParamsError(f"{path}: cannot be read ({error.strerror}); run from the repository's root") from error
     except (YAMLError, ValueError) as error:
@@ -244,8 +244,7 @@ def parse(content: object, name: str) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        found = messages.lines(error, Params)
-        raise ParamsError("\n".join([f"{name}: {messages.count(found)}", *(f"  {line}" for line in found)])) from error
+        raise ParamsError(messages.listed(name, messages.lines(error, Params))) from error
 
 
 def flatten(values: Mapping[str, Any] | BaseModel, prefix: str = "") -> dict[str, Any]:

@@ -97,7 +97,7 @@ class Quantization(Section):
     surrogate: Surrogate = "ste"
     channel_scale: bool = False
     learned_step: bool = False
-    real_share: float = 0.0
+    real_share: Share = 0.0
 
 
 class Training(Section):

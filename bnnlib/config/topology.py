@@ -79,6 +79,11 @@ InputThresholds = Annotated[tuple[Pixel, ...], Field(max_length=MAX_PLANES, stri
 Blocks = Annotated[tuple[Block, ...], Field(max_length=MAX_BLOCKS, strict=False), AfterValidator(_fitting)]
 
 
+def filled_bytes(values: int, bits: int) -> int:
+    """Bytes that values of this width take, the last one filled up."""
+    return -(-values * bits // 8)
+
+
 class Layer(NamedTuple):
     """Sizes of one convolution and its pooling; the sides are of the square maps before and behind them, in pixels."""
 
@@ -108,6 +113,10 @@ class Layer(NamedTuple):
     def macs(self) -> int:
         """Multiply-adds for one image: every weight meets every pixel between convolution and pooling once."""
         return self.weights * self.convolved_side**2
+
+    def weight_bytes(self, bits: int) -> int:
+        """Bytes of its weights alone at their bit width, the last one filled up."""
+        return filled_bytes(self.weights, bits)
 
 
 class Topology(Section):
@@ -141,4 +150,4 @@ class Topology(Section):
 
     def weight_bytes(self, bits: int) -> int:
         """Bytes that the weights take at their bit width, the last one filled up, without batch norm."""
-        return -(-self.weights * bits // 8)
+        return filled_bytes(self.weights, bits)

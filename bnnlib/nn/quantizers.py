@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-HALF_BITS = 16
-FLOAT_BITS = 32
 ABOVE_ONE = 1 + 2**-23  # the next float32 after 1
 SWISH_BETA = 5.0
 SWISH_END = 80.0

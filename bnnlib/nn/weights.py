@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors
@@ -10,10 +11,11 @@ import safetensors.torch
 import torch
 from pydantic import ValidationError
 
-from bnnlib.config.spec import BITS
+from bnnlib.config.spec import BITS, Quantization
 from bnnlib.config.topology import Topology
 from bnnlib.core import files
 from bnnlib.core.files import FileError
+from bnnlib.nn import widths
 from bnnlib.nn.published import Published, layout
 
 # One key, because safetensors writes several in random order and the bytes must repeat.
@@ -21,7 +23,7 @@ KEY = "bnnlib"
 VERSION = 2  # version 1 had no topology: always the baseline
 
 
-def write(path: Path, published: Published) -> None:
+def write(path: str | Path, published: Published) -> None:
     """Write a published network as safetensors; topology, bit width and epoch go into the metadata."""
     about = {
         "version": VERSION,
@@ -29,11 +31,12 @@ def write(path: Path, published: Published) -> None:
         "epoch": published.epoch,
         "topology": published.topology.model_dump(),
     }
-    files.write_bytes(path, safetensors.torch.save(published.tensors, {KEY: json.dumps(about)}))
+    files.write_bytes(Path(path), safetensors.torch.save(published.tensors, {KEY: json.dumps(about)}))
 
 
-def read(path: Path) -> Published:
+def read(path: str | Path) -> Published:
     """Read what `write` wrote; anything else gives a `FileError` that says what is wrong."""
+    path = Path(path)
     content = files.read_bytes(path, files.REPRO)
     try:
         tensors = safetensors.torch.load(content)
@@ -48,7 +51,8 @@ def read(path: Path) -> Published:
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FileError(f"{path}: not a published network ({type(error).__name__}: {error})") from error
     _check(path, published)
-    return published
+    # A wider network of a topology with input thresholds was written without them only since version 0.2.
+    return replace(published, topology=widths.of(Quantization(bits=published.bits)).topology(published.topology))
 
 
 def _check(path: Path, published: Published) -> None:

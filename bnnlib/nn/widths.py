@@ -13,12 +13,17 @@ from torch import Tensor, nn
 
 from bnnlib.config.spec import Quantization
 from bnnlib.config.topology import Topology
+from bnnlib.core.errors import BnnError
 from bnnlib.data import mnist
 from bnnlib.nn import quantizers
 
 # The learned scalars of a layer, by the names that `Quantizer.steps` gives them.
 Steps = nn.ParameterDict | Mapping[str, Tensor]
 WEIGHT, ACTIVATION = "weight", "activation"
+
+
+class TopologyError(BnnError):
+    """A topology that a network of this width cannot have."""
 
 
 class Quantizer:
@@ -178,7 +183,9 @@ class BinaryQuantizer(Quantizer):
         self.scaled = quantization.channel_scale
 
     def topology(self, topology: Topology) -> Topology:
-        """The same: each input threshold gives a plane."""
+        """The same: each input threshold gives a plane. `TopologyError` where there is none."""
+        if not topology.input:
+            raise TopologyError("topology: input: (), expected pixel thresholds at 1 bit, such as (64,)")
         return topology
 
     def _input(self, x: Tensor, thresholds: Tensor) -> Tensor:

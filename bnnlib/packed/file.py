@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from bnnlib.core import files
@@ -18,7 +19,10 @@ def read(path: Path) -> PackedModel:
     """Read a packed file; `FileError` if it cannot be read, `PackedFileError` if it is not a packed network."""
     model = read_if_any(path)
     if model is None:
-        raise PackedFileError(f"{path}: is empty: only a 1-bit network is packed; train one with model.bits: 1")
+        raise PackedFileError(
+            f"{path}: is empty: only a 1-bit network is packed; train one with model.bits: 1, or take back the "
+            f"committed one: git checkout {shlex.quote(str(path))}"
+        )
     return model
 
 

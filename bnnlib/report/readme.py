@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +66,19 @@ def pages(root: Path, reports: Path, data: DataName) -> dict[Path, str]:
             text = markers.filled(text, title, _written(part, title, source), str(path))
         found[path] = text
     return found
+
+
+def write(found: Mapping[Path, str]) -> list[Path]:
+    """Write the pages that differ from what is there; which these are."""
+    changed = stale(found)
+    for path in changed:
+        files.write_text(path, found[path])
+    return changed
+
+
+def stale(found: Mapping[Path, str]) -> list[Path]:
+    """The pages that differ from what is there."""
+    return [path for path, text in found.items() if files.read_text(path) != text]
 
 
 def _written(part: Part, title: str, source: Source) -> str:

@@ -123,7 +123,7 @@ def _layer(sizes: topology.Layer, published: Published) -> Layer:
         other_weights=norm_values + (0 if binary else sizes.weights),
         binary_macs=sizes.macs if binary else 0,
         other_macs=0 if binary else sizes.macs,
-        memory_bytes=-(-sizes.weights * bits // 8) + sum(norm.numel() * norm.element_size() for norm in norms),
+        memory_bytes=sizes.weight_bytes(bits) + sum(norm.numel() * norm.element_size() for norm in norms),
     )
 
 

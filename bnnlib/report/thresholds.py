@@ -61,6 +61,16 @@ def verdicts(metrics: Mapping[str, Any], thresholds: Thresholds) -> list[Verdict
     return found
 
 
+def refuse_other_bits(metrics: Mapping[str, Any], cfg: Params) -> None:
+    """`ThresholdError` where the metrics are of another width than the parameters ask for."""
+    found = _value(metrics, "binary.bits", "evaluate")
+    if found != cfg.model.bits:
+        raise ThresholdError(
+            f"the reports are of model.bits {found}, but the parameters say {cfg.model.bits}; "
+            "`dvc repro` makes them again"
+        )
+
+
 def is_packed(metrics: Mapping[str, Any]) -> bool:
     """Whether the metrics are of a binary network of 1 bit, the only width that has a packed form."""
     return _value(metrics, "binary.bits", "evaluate") == 1

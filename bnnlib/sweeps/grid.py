@@ -82,9 +82,7 @@ def variants(base: Params, axes: Mapping[str, Sequence[object]]) -> list[Params]
     """
     errors = [error for axis, given in axes.items() for value in given for error in _errors(base, axis, value)]
     if errors:
-        raise SweepError(
-            "\n".join([f"the sweep's options: {messages.count(errors)}", *(f"  {each}" for each in errors)])
-        )
+        raise SweepError(messages.listed("the sweep's options", errors))
     grid = itertools.product(*([(axis, value) for value in given] for axis, given in axes.items()))
     return [_replaced(base, dict(point)) for point in grid]
 

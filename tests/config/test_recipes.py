@@ -26,8 +26,7 @@ CHOICES: list[tuple[str, Any, str]] = [
     (
         "full.optimizer.name",
         "adam",
-        "full.optimizer.adam_rate: unknown parameter; did you mean rate? "
-        "(adam does not have it; `-S '~full.optimizer.adam_rate'` removes it)",
+        "full.optimizer.adam_rate: not a parameter of adam; `-S '~full.optimizer.adam_rate'` removes it",
     ),
 ]
 

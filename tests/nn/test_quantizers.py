@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 import torch
 from support.gradients import EPS, INF, TINY, UPSTREAM, of, run
+from support.paths import ROOT
 from torch import Tensor
 
 from bnnlib.config import spec
@@ -95,8 +96,14 @@ def test_slope_of_the_temperature_scheduled_surrogate(side: int, progress: float
     assert gradient == pytest.approx([UPSTREAM * slope], rel=1e-5)
 
 
-def test_the_parameter_names_every_surrogate() -> None:
-    assert get_args(spec.Surrogate) == tuple(quantizers.SURROGATES)
+# Of every surrogate the table of its slopes. A new one needs a table and a test of it above.
+TABLES = {"ste": SIGN, "approx": APPROX, "swish": SWISH, "annealed": ANNEALED}
+
+
+def test_every_surrogate_is_a_value_of_the_parameter_and_has_a_table() -> None:
+    assert get_args(spec.Surrogate) == tuple(quantizers.SURROGATES) == tuple(TABLES)
+    comment = next(line for line in (ROOT / "params.yaml").read_text().splitlines() if "surrogate: " in line)
+    assert all(name in comment.partition("#")[2] for name in quantizers.SURROGATES)
 
 
 @pytest.mark.parametrize("surrogate", quantizers.SURROGATES)

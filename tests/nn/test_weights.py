@@ -182,10 +182,17 @@ def test_tensors_that_are_not_a_network_are_refused(tmp_path: Path, change: Call
     assert str(caught.value).startswith(f"{path}: ")
 
 
+def test_a_wider_network_is_read_without_the_input_thresholds_of_an_older_file(tmp_path: Path) -> None:
+    older = replace(published(4), topology=topologies.SMALL)
+    weights.write(str(tmp_path / "a"), older)
+    assert older.topology.input != ()
+    assert weights.read(str(tmp_path / "a")).topology == published(4).topology
+
+
 def test_one_bit_without_a_plane_is_refused(tmp_path: Path) -> None:
     """Also where the first layer's weights have no plane either."""
-    topology = topologies.SMALL.model_copy(update={"input": ()})
-    tensors = {name: torch.zeros(shape, dtype=kind) for name, (kind, shape) in layout(topology, 1).items()}
+    one_plane, topology = (topologies.SMALL.model_copy(update={"input": planes}) for planes in ((64,), ()))
+    tensors = {name: torch.zeros(shape, dtype=kind) for name, (kind, shape) in layout(one_plane, 1).items()}
     weights.write(tmp_path / "a", Published(tensors, topology, bits=1, epoch=1))
     with pytest.raises(FileError, match=r"a: topology: input: \[\], expected a list of pixel thresholds at 1 bit"):
         weights.read(tmp_path / "a")

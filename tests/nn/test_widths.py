@@ -7,12 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from support.gradients import of
 from torch import Tensor
 
+from bnnlib.config.spec import Quantization
 from bnnlib.config.topology import Topology
 from bnnlib.data import mnist
 from bnnlib.nn import widths
+from bnnlib.nn.convnet import ConvNet
 
 HALF, FLOAT, CODES = torch.float16, torch.float32, torch.uint8
 # Two channels of four latent weights: both signs, both zeros, the clip, and values that no grid but float32 holds.
@@ -132,6 +135,16 @@ def test_only_one_bit_keeps_the_input_thresholds(width: Width) -> None:
     kept = quantizer_of(width).topology(topology)
     assert kept.input == ((64, 128) if width.bits == 1 else ())
     assert kept.blocks == topology.blocks
+
+
+def test_one_bit_without_input_thresholds_is_refused_when_the_network_is_built() -> None:
+    with pytest.raises(widths.TopologyError, match=r"topology: input: \(\), expected pixel thresholds at 1 bit"):
+        ConvNet(Topology(input=(), blocks=()), Quantization(bits=1))
+
+
+def test_a_share_with_real_weights_is_a_share() -> None:
+    with pytest.raises(ValidationError, match="real_share"):
+        Quantization(bits=1, real_share=1.5)
 
 
 def test_the_input_of_one_bit_gives_a_plane_for_each_threshold() -> None:

@@ -40,6 +40,11 @@ def bnn(bnn: Bnn) -> Bnn:
     return bnn
 
 
+def ask_for_two_bits() -> None:
+    path = Path("params.yaml")
+    path.write_text(path.read_text().replace("bits: 1 #", "bits: 2 #"))
+
+
 def write_metrics(**changes: Any) -> None:
     """Write metrics on their bounds, except the changes, whose names are like full_loss."""
     metrics: dict[str, Any] = {
@@ -65,6 +70,13 @@ def write_agreement(**changes: int) -> None:
 def test_the_command_is_installed() -> None:
     [found] = entry_points(group="console_scripts", name="bnn")
     assert found.load() is cli.main
+
+
+def test_check_refuses_reports_of_another_width(bnn: Bnn) -> None:
+    ask_for_two_bits()
+    assert bnn("check")[0] == (
+        "error: the reports are of model.bits 1, but the parameters say 2; `dvc repro` makes them again"
+    )
 
 
 def test_check_passes_on_the_bounds(bnn: Bnn) -> None:
@@ -102,6 +114,7 @@ def test_check_needs_the_agreement_of_a_network_that_is_packed(bnn: Bnn) -> None
     assert isinstance(code, str)
     assert code.startswith("error: reports/agreement.json: cannot be read")
     write_metrics(binary_bits=2)
+    ask_for_two_bits()
     assert bnn("check")[0] == 0
 
 

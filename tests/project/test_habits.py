@@ -15,6 +15,7 @@ import pytest
 from packaging.version import Version
 from ruamel.yaml import YAML
 from support.clone import Checkout
+from support.pages import LINK
 from support.paths import ROOT
 
 from bnnlib.report import readme
@@ -22,8 +23,6 @@ from bnnlib.report import readme
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CARD = "models/README.md"
 MLFLOW_LIMIT = 5_000  # characters of a description in MLflow's databases
-LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
-PAGES = ["CONTRIBUTING.md", "CHANGELOG.md", CARD, "docs/graph.md", "docs/remote.md"]
 
 
 def text(name: str) -> str:
@@ -34,18 +33,10 @@ def yaml(name: str) -> Any:
     return YAML(typ="safe").load(text(name))
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_of_the_pages_lead_somewhere(page: str) -> None:
-    links = LINK.findall(text(page))
-    assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_paths_that_the_pages_name_exist(page: str) -> None:
-    named = re.findall(r"`((?:bnnlib|tests|stages|docs|\.ci|\.devcontainer)[/\w.-]*)`", text(page))
-    gone = {"docs/anchors.md"}  # of the changelog
-    found = [name for name in named if name not in gone and not re.fullmatch(r"bnnlib(\.\w+)?", name)]
-    assert [name for name in found if not (ROOT / name).exists()] == []
+def test_links_of_the_changelog_lead_somewhere() -> None:  # those of the other pages: test_docs
+    links = [link for link in LINK.findall(text("CHANGELOG.md")) if not link.startswith("http")]
+    assert len(links) > 0
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from bnnlib.benchmark.timing import Entry, Key
 from bnnlib.core.errors import BnnError
 from bnnlib.core.extras import MissingExtraError
 from bnnlib.data import mnist, splits
-from bnnlib.nn import layers
+from bnnlib.nn.layers import affine
 from bnnlib.nn.published import Published, restore
 from bnnlib.packed import engines, reference
 from bnnlib.packed.model import PackedModel
@@ -81,7 +81,7 @@ def fold(published: Published) -> list[Convolution]:
     folded = []
     for layer in restore(published).layers():
         weight = layer.weight.double()
-        scale, offset = (each.double() for each in layers.affine(layer.norm))
+        scale, offset = (each.double() for each in affine(layer.norm))
         bias = offset - scale * mean * weight.sum(dim=(1, 2, 3))
         folded.append(_folded(weight / divisor, scale, bias, layer.pool))
         divisor, mean = 1, 0  # of all inputs except the image

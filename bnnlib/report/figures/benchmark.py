@@ -44,8 +44,8 @@ def benchmark(record: Mapping[str, Any]) -> Figure:
 def _point(axes: Axes, row: int, name: str, time: Mapping[str, Any]) -> None:
     spread, ours = time["us_per_image"], name in ONE_BIT
     reach = [[spread["median"] - spread["low"]], [spread["high"] - spread["median"]]]
-    style = _marker(time["batch"], COLOURS["binary" if ours else "full"], filled=ours)
-    axes.errorbar(spread["median"], row, xerr=reach, **style)
+    marker = _marker(time["batch"], COLOURS["binary" if ours else "full"], filled=ours)
+    axes.errorbar(spread["median"], row, xerr=reach, **marker)
 
 
 def _marker(batch: int, colour: str, *, filled: bool) -> dict[str, Any]:

@@ -15,6 +15,7 @@ AXES = {
     "loss": ("cross-entropy (nats)", "log", [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]),
     "macro_f1": ("macro-F1", "logit", [0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998]),
 }
+SHARES = [part * 10.0**power for power in range(-6, 0) for part in (1, 2, 5)] + [1.0]  # ticks of the flips
 
 
 def curve(histories: Mapping[str, pd.DataFrame], names: Mapping[str, str], metric: str) -> Figure:
@@ -45,9 +46,6 @@ def curve(histories: Mapping[str, pd.DataFrame], names: Mapping[str, str], metri
         axes.set_ylabel(label)
         axes.legend(frameon=False)
     return figure
-
-
-SHARES = [part * 10.0**power for power in range(-6, 0) for part in (1, 2, 5)] + [1.0]
 
 
 def flips(history: pd.DataFrame) -> Figure:

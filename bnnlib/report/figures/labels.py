@@ -101,9 +101,8 @@ def _places(x: float, y: float, width: float, height: float) -> Iterator[Place]:
     """All places of a name of that size around (x, y), the best first."""
     for reach, angle in itertools.product((NEAR, *FAR), ANGLES):
         along, up = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        right, above = (
-            round(part * 1.2) for part in (along, up)
-        )  # -1, 0 or 1: on which side of its anchor the name is
+        # -1, 0 or 1: on which side of its anchor the name is
+        right, above = (round(part * 1.2) for part in (along, up))
         offset = reach * along + right * width / 2, reach * up + above * height / 2
         name = Box.around(x + offset[0], y + offset[1], width + 2 * GAP, height + 2 * GAP)
         steps = range(int(MARKER) + 1, int(reach), 2) if reach > NEAR else ()

@@ -20,6 +20,8 @@ KERNELS = 5  # of each network, drawn one by one
 TILE = 0.6  # inches of each plane of a kernel that has several
 WIDEST = 6.0  # inches of all planes together: more than ten are smaller
 TILE_GAP = 0.15  # between two planes, in tiles
+COLUMNS = 8  # of the grid of images
+CAPTION = {"is": "label", "binary": "binary", "full": "full"}  # of an image, and the column that each line names
 
 
 def confusion(matrix: NDArray[np.int64], title: str, names: Sequence[str]) -> Figure:
@@ -76,10 +78,6 @@ def kernel(weights: NDArray[np.float32]) -> Figure:
             axes.add_patch(Rectangle((left, 0), side, side, fill=False, linewidth=0.8, clip_on=False))
         axes.set(xlim=(0, planes * step - side * TILE_GAP), ylim=(side, 0))
     return figure
-
-
-COLUMNS = 8  # of the grid of images
-CAPTION = {"is": "label", "binary": "binary", "full": "full"}  # of an image, and the column that each line names
 
 
 def mistakes(images: NDArray[np.uint8], worst: pd.DataFrame, classes: Sequence[str]) -> Figure:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bnnlib.data import mnist
-from bnnlib.report import mistakes as errors
 from bnnlib.report.comparison import Width
+from bnnlib.report.mistakes import confused, errors
 from bnnlib.report.parts.results import origin, spread
 from bnnlib.report.parts.source import Source, table
 from bnnlib.sweeps.results import NONE
@@ -66,7 +66,7 @@ def flips(source: Source) -> str:
 
 def mistakes(source: Source) -> str:
     """How many images are wrong, the worst of them, and the pairs of classes most often confused."""
-    found = errors.errors(source.predictions)
+    found = errors(source.predictions)
     classes = mnist.CLASS_NAMES[source.data]
     lines = [
         f"Of {found.images:,} test images the binary network gets {found.binary:,} wrong and the full network "
@@ -75,7 +75,7 @@ def mistakes(source: Source) -> str:
     ]
     rows = [
         [classes[pair.label], classes[pair.prediction], f"{pair.binary}", f"{pair.full}"]
-        for pair in errors.confused(source.predictions, PAIRS)
+        for pair in confused(source.predictions, PAIRS)
     ]
     if rows:
         lines += ["Its most frequent confusions:", table(["true", "predicted", "binary", "full"], rows, left=2)]
