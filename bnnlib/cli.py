@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bnnlib.commands import benchmark, networks, study
+from bnnlib.commands import benchmark, networks, study, ui
 from bnnlib.core.errors import BnnError
 from bnnlib.core.extras import needed
 
@@ -21,7 +21,7 @@ COMMANDS: dict[Callable[..., None], str | None] = {
     study.check: "pipeline",
     study.readme: "pipeline",
     study.repair: "pipeline",
-    study.ui: "pipeline",
+    ui.ui: "pipeline",
     study.sweep: "pipeline",
     benchmark.benchmark: "pipeline",
 }

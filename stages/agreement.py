@@ -32,7 +32,7 @@ def main(
     threads = cfg.runtime.threads
     runtime.configure(threads, "cpu")
     paths = {"train": train, "validation": validation, "test": test}
-    with open_run("agreement", {"runtime.threads": threads}, data=list(paths.values())) as log:
+    with open_run("agreement", cfg, {"runtime.threads": threads}, data=list(paths.values())) as log:
         model = file.read_if_any(packed)
         if model is None:  # an experiment with another model.bits
             files.write_json(out, {})
@@ -47,7 +47,7 @@ def main(
             found[name] = agreement.compare_engines(trained, model, fast, split.images, threads)
         files.write_json(out, found)
         log.log_artifact(out)
-        log.log_metrics(agreement.metrics(found))
+        log.log_metrics(agreement.metrics(found), above=False)
 
 
 if __name__ == "__main__":

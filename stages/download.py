@@ -26,7 +26,7 @@ def main(
     """Put the files of data.name, which MANIFEST lists, into the folder OUT: from a folder, mirrors, or a package."""
     cfg = params.load(params_yaml)
     digests = sources.read_manifest(manifest)
-    with open_run("download", {"data.name": cfg.data.name}, data=[manifest]) as log:
+    with open_run("download", cfg, {"data.name": cfg.data.name}, data=[manifest]) as log:
         found = sources.fetch(digests, sources.all_sources(cfg.data.name, source_dir))
         for name, content in found.items():
             files.write_bytes(out / name, content)

@@ -19,7 +19,7 @@ from bnnlib.nn.published import restore
 from bnnlib.packed import engines
 from bnnlib.packed.engines import Engine
 from bnnlib.packed.file import read_if_any
-from bnnlib.report import tables
+from bnnlib.report import logged, tables
 from bnnlib.report.tables import Result
 from bnnlib.scoring import evaluation
 from bnnlib.tracking.run import open_run
@@ -43,7 +43,7 @@ def main(
     runtime.configure(cfg.runtime.threads, cfg.runtime.device)
     paths = {"validation": validation, "test": test}
     held_out = {name: splits.read(path) for name, path in paths.items()}
-    with open_run("evaluate", params.flatten(cfg.runtime, "runtime."), data=[validation, test]) as log:
+    with open_run("evaluate", cfg, params.flatten(cfg.runtime, "runtime."), data=[validation, test]) as log:
         for name, path in paths.items():
             log.log_dataset(path, held_out[name], name)
         results = {
@@ -56,7 +56,7 @@ def main(
         for name, content in tables.objects(results).items():
             files.write_json(out / name, content)
             log.log_artifact(out / name)
-        log.log_metrics(params.flatten(tables.metrics_object(results)))
+        log.log_metrics(logged.scores(tables.metrics_object(results), tables.sizes_object(results)))
 
 
 def _result(path: Path, packed: Path | None, held_out: Mapping[str, Split], settings: Runtime) -> Result:

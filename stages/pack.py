@@ -10,14 +10,15 @@ from bnnlib.export import pack
 from bnnlib.nn import weights
 from bnnlib.packed import format as packed_format
 from bnnlib.serving import pyfunc
+from bnnlib.tracking import models
 from bnnlib.tracking.run import open_run
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
 def main(network: Path, out: Path, params_yaml: ParamsFile = DEFAULT_PARAMS) -> None:
     """Pack the network in the file NETWORK and write it to OUT; OUT is empty if the network is wider than 1 bit."""
-    params.load(params_yaml)
-    with open_run("pack", {}, data=[network]) as log:
+    cfg = params.load(params_yaml)
+    with open_run("pack", cfg, {}, data=[network]) as log:
         published = weights.read(network)
         if published.bits != 1:  # an experiment with another model.bits; DVC requires every output to exist
             files.write_bytes(out, b"")
@@ -25,11 +26,11 @@ def main(network: Path, out: Path, params_yaml: ParamsFile = DEFAULT_PARAMS) -> 
             return
         content = packed_format.encode(pack.pack(published))
         files.write_bytes(out, content)
-        log.log_metrics({"packed_bytes": len(content)})
+        log.log_metrics({"binary.packed_bytes": len(content)})
         log.log_artifact(out)
         classifier = pyfunc.load(out)
         example = classifier.example()
-        log.log_packed_model("bnn-packed", out, example, classifier.predict(example))
+        models.register_packed(log, "bnn-packed", out, example, classifier.predict(example))
 
 
 if __name__ == "__main__":

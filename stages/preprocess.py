@@ -13,7 +13,7 @@ from stages import DEFAULT_PARAMS, ParamsFile, run
 def main(manifest: Path, raw: Path, out: Path, params_yaml: ParamsFile = DEFAULT_PARAMS) -> None:
     """Check the folder RAW against MANIFEST; write training, validation and test images into the folder OUT."""
     cfg = params.load(params_yaml)
-    with open_run("preprocess", params.flatten(cfg.data, "data."), data=[manifest]) as log:
+    with open_run("preprocess", cfg, params.flatten(cfg.data, "data."), data=[manifest]) as log:
         splits = prepare.from_raw(raw, sources.read_manifest(manifest), cfg.data)
         prepare.write(out, splits)
         for name, split in splits.items():

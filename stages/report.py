@@ -1,30 +1,69 @@
-"""Write the generated parts of README.md and of docs/."""
+"""Write the generated parts of README.md and of docs/; complete the log of the pipeline run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from bnnlib.config import params
+from bnnlib.config.params import Params
 from bnnlib.core import files
-from bnnlib.report import readme
-from bnnlib.tracking.run import open_run
+from bnnlib.report import logged, note, readme, thresholds
+from bnnlib.report.thresholds import ThresholdError
+from bnnlib.tracking import models
+from bnnlib.tracking.run import LAST_STAGE, RunLog, open_run
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 CARD = "models/README.md"
-MODELS = ("bnn-full", "bnn-binary", "bnn-packed")  # as `train` and `pack` register them
+# As `train` and `pack` register them: name -> file in models/, and whose scores it has.
+REGISTERED = {
+    "bnn-full": ("full.safetensors", "full"),
+    "bnn-binary": ("binary.safetensors", "binary"),
+    "bnn-packed": ("binary.bnn", "binary"),
+}
 
 
-def main(reports: Path, root: Path, params_yaml: ParamsFile = DEFAULT_PARAMS) -> None:
-    """Write what REPORTS holds between the markers of the pages below ROOT."""
+def main(reports: Path, networks: Path, root: Path, params_yaml: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Write what REPORTS holds between the markers of the pages below ROOT; NETWORKS is the folder of the models."""
     cfg = params.load(params_yaml)
-    results = files.read_json(reports / "metrics.json")
-    with open_run("report", {"data.name": cfg.data.name}, data=[reports / "metrics.json"]) as log:
+    with open_run(LAST_STAGE, cfg, {"data.name": cfg.data.name}, data=[reports / "metrics.json"]) as log:
         pages = readme.pages(root, reports, cfg.data.name)
         readme.write(pages)
         for path in pages:
             log.log_artifact(path)
-        log.log_metrics(params.flatten(results))
-        log.describe_models(MODELS, pages[root / CARD])
+        _complete(log, reports, root)
+        _describe(log, reports, networks, pages[root / CARD], _passes(reports, cfg))
+
+
+def _complete(log: RunLog, reports: Path, root: Path) -> None:
+    """Let the run above show the whole result, also of the stages that DVC did not run."""
+    metrics, sizes = files.read_json(reports / "metrics.json"), files.read_json(reports / "sizes.json")
+    histories = {variant: logged.history(reports, variant) for variant in metrics}
+    for path in (reports / "metrics.json", reports / "figures", root / "dvc.lock"):
+        log.log_artifact(path, above=True)
+    log.complete(_stages(root), logged.scores(metrics, sizes), histories, note.of_results(metrics, sizes))
+
+
+def _stages(root: Path) -> list[str]:
+    """The stages before this one."""
+    graph = YAML(typ="safe", pure=True).load(files.read_text(root / "dvc.yaml"))["stages"]
+    return [name for name, stage in graph.items() if name != LAST_STAGE and not stage.get("frozen")]
+
+
+def _describe(log: RunLog, reports: Path, networks: Path, card: str, passed: bool) -> None:
+    """Give the registered versions of these networks their scores on the test set and the model card."""
+    found = logged.scores(files.read_json(reports / "metrics.json"), files.read_json(reports / "sizes.json"))
+    scores = {name: logged.of_network(variant, found) for name, (_, variant) in REGISTERED.items()}
+    models.describe(log, {name: networks / file for name, (file, _) in REGISTERED.items()}, scores, card, passed)
+
+
+def _passes(reports: Path, cfg: Params) -> bool:
+    """Whether `bnn check` would pass, which makes these networks the champions."""
+    try:
+        return all(verdict.passed for verdict in thresholds.check(reports, cfg))
+    except ThresholdError:  # a data set without bounds
+        return False
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from pathlib import Path
 
 from bnnlib.config import params, spec
@@ -9,8 +11,10 @@ from bnnlib.core import files, runtime
 from bnnlib.data import splits
 from bnnlib.nn import weights
 from bnnlib.nn.published import restore
+from bnnlib.tracking import models
 from bnnlib.tracking.run import open_run
 from bnnlib.training import loop, progress
+from bnnlib.training.loop import Epoch
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 
@@ -28,20 +32,30 @@ def main(
     runtime.seed(cfg.seed)
     runtime.configure(cfg.runtime.threads, cfg.runtime.device)
     train_split, validation_split = splits.read(train), splits.read(validation)
-    logged = {"model.topology": loaded.model.topology, **params.flatten(cfg)}
-    with open_run(f"train_{variant}", logged, data=[train, validation]) as log:
+    used = loaded.of_training(variant)
+    with open_run(f"train_{variant}", loaded, used, data=[train, validation], system=True) as log:
         log.log_dataset(train, train_split, "train")
         log.log_dataset(validation, validation_split, "validation")
-        epochs = []
+        epochs, began = [], time.monotonic()
         for epoch in progress.follow(loop.fit(train_split, validation_split, cfg), cfg.recipe.epochs, variant):
-            log.log_metrics(epoch.row(), step=epoch.epoch)
+            log.log_epoch(variant, epoch.row())
             epochs.append(epoch)
-        published = loop.best(epochs).published
+        seconds = time.monotonic() - began
+        best = loop.best(epochs)
         files.write_csv(history_out, [epoch.row() for epoch in epochs])
-        weights.write(weights_out, published)
+        weights.write(weights_out, best.published)
+        scores = _scores(best)
+        took = {"seconds": seconds, "epoch_seconds": seconds / len(epochs)}
+        log.log_metrics({f"{variant}.{name}": value for name, value in {**scores, **took}.items()})
         log.log_artifact(history_out)
         log.log_artifact(weights_out)
-        log.log_model(f"bnn-{variant}", restore(published), validation_split.images[:2])
+        network, example = restore(best.published), validation_split.images[:2]
+        models.register_network(log, f"bnn-{variant}", network, weights_out, example, scores)
+
+
+def _scores(best: Epoch) -> dict[str, float]:
+    """Those of the published epoch, under the names that `evaluate` has for them."""
+    return {"epoch": best.epoch, **params.flatten(dataclasses.asdict(best.validation), "validation.")}
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def main(
     data = cfg.data.name
     results = files.read_json(reports / "metrics.json")
     networks = {variant: models / f"{variant}.safetensors" for variant in results}
-    with open_run("visualize", {"data.name": data}, data=[*networks.values(), test_images]) as log:
+    with open_run("visualize", cfg, {"data.name": data}, data=[*networks.values(), test_images]) as log:
         figures = {
             **_curves(reports, results),
             **_confusions(reports, results, data),
@@ -53,7 +53,6 @@ def main(
         }
         for name, figure in figures.items():
             files.write_bytes(figures_folder / f"{name}.png", style.png(figure))
-        log.log_metrics(params.flatten(results))
         log.log_artifact(figures_folder)
 
 

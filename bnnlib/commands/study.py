@@ -1,9 +1,7 @@
-"""The commands around the study: check, readme, repair, ui, sweep."""
+"""The commands around the study: check, readme, repair, sweep."""
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,15 +13,9 @@ from bnnlib.commands.options import PARAMS_YAML, REPORTS, ParamsYaml, Reports
 def check(reports: Reports = REPORTS, params_yaml: ParamsYaml = PARAMS_YAML) -> None:
     """Check the test metrics against params.yaml and that all engines agree; exit with 1 on a miss."""
     from bnnlib.config import params
-    from bnnlib.core import files
     from bnnlib.report import thresholds
 
-    cfg = params.load(params_yaml)
-    metrics = files.read_json(reports / "metrics.json")
-    found = thresholds.verdicts(metrics, thresholds.of_data_set(cfg))
-    thresholds.refuse_other_bits(metrics, cfg)
-    if thresholds.is_packed(metrics):
-        found += thresholds.agreement(files.read_json(reports / "agreement.json"), cfg.data.limit)
+    found = thresholds.check(reports, params.load(params_yaml))
     for verdict in found:
         typer.echo(verdict)
     missed = [verdict.name for verdict in found if not verdict.passed]
@@ -59,25 +51,6 @@ def repair() -> None:
 
     for done in dvc_repair.repair(Path.cwd()):
         typer.echo(done)
-
-
-def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to serve on.")] = 5000,
-    host: Annotated[str, typer.Option(help="The address to serve on.")] = "127.0.0.1",
-) -> None:
-    """Browse the runs in MLflow, until Ctrl-C."""
-    from bnnlib.tracking.store import find_store, ready, set_defaults
-
-    set_defaults()
-    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # a dozen processes that only run jobs
-    store = find_store(os.environ, Path.cwd())
-    if store.lock is None:
-        typer.echo(f"MLflow is the server at {store.uri}; open that address.")
-        return
-    ready(store)
-    typer.echo(f"MLflow shows {store.uri} at http://{host}:{port} in about ten seconds; Ctrl-C ends it.")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri]
-    os.execv(sys.executable, [*command, "--host", host, "--port", str(port), "--workers", "1"])
 
 
 def sweep(

@@ -213,6 +213,19 @@ class Params(Section):
         learned_step = self.multibit.quantizer.learned_step and bits < FULL_BITS
         return self._training(variant, Quantization(bits=bits, learned_step=learned_step), self.multibit)
 
+    def of_training(self, variant: Variant) -> dict[str, Any]:
+        """The parameters that the training of a variant uses, by their dotted names."""
+        bits = FULL_BITS if variant == "full" else self.model.bits
+        recipe = variant if variant == "full" or bits == 1 else "multibit"
+        topology = f"topologies.{self.model.topology}"
+        used = ["seed", "runtime", "model.topology", f"{topology}.blocks", "train", recipe]
+        if variant == "binary":
+            used.append("model.bits")
+        if bits == 1:
+            used.append(f"{topology}.input.{self.data.name}")
+        inside = tuple(f"{name}." for name in used)
+        return {name: value for name, value in flatten(self).items() if name in used or name.startswith(inside)}
+
     def _training(
         self, variant: Variant, quantization: Quantization, recipe: Recipe, latent_clip: float | None = None
     ) -> Training:

@@ -99,4 +99,4 @@ def difference(first: Outputs, second: Outputs) -> Difference:
 
 def metrics(found: Mapping[str, Mapping[str, Difference]]) -> dict[str, int]:
     """Metrics for MLflow: for each split the number of logits that differ, over all pairs."""
-    return {f"{split}_logits": sum(pair.logits for pair in pairs.values()) for split, pairs in found.items()}
+    return {f"agreement.{split}_logits": sum(pair.logits for pair in pairs.values()) for split, pairs in found.items()}

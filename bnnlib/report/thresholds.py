@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bnnlib.config.params import Params, Thresholds
+from bnnlib.core import files
 from bnnlib.core.errors import BnnError
 from bnnlib.data import mnist
 
@@ -69,6 +71,16 @@ def refuse_other_bits(metrics: Mapping[str, Any], cfg: Params) -> None:
             f"the reports are of model.bits {found}, but the parameters say {cfg.model.bits}; "
             "`dvc repro` makes them again"
         )
+
+
+def check(reports: Path, cfg: Params) -> list[Verdict]:
+    """All that must hold: the metrics keep their bounds, and the engines of a packed network agree."""
+    metrics = files.read_json(reports / "metrics.json")
+    found = verdicts(metrics, of_data_set(cfg))
+    refuse_other_bits(metrics, cfg)
+    if is_packed(metrics):
+        found += agreement(files.read_json(reports / "agreement.json"), cfg.data.limit)
+    return found
 
 
 def is_packed(metrics: Mapping[str, Any]) -> bool:

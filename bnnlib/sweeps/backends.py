@@ -1,10 +1,10 @@
-"""Where a sweep's jobs run: processes of this machine, or a Dask cluster; joblib drives both."""
+"""Where a sweep's jobs run: processes of this machine, which joblib drives, or a Dask cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import pickle
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,9 +15,7 @@ from bnnlib.sweeps.grid import Job, SweepError
 from bnnlib.sweeps.worker import Outcome
 
 if TYPE_CHECKING:
-    import joblib
     from distributed import Client
-    from joblib.parallel import ParallelBackendBase
 
 Backend = Literal["loky", "dask"]
 CONNECT_S = 20
@@ -43,23 +41,39 @@ class Workers:
             raise SweepError(f"--jobs {self.jobs} is for --backend loky; a Dask cluster runs a job on each worker")
 
 
-def results(jobs: Sequence[Job], folders: Mapping[str, Path], workers: Workers) -> Iterator[Outcome]:
-    """Run jobs; yields each outcome as soon as it is ready. ``folders``: key of a job -> its prepared data."""
-    import joblib
+def results(jobs: Sequence[Job], folders: Mapping[str, Path], workers: Workers) -> Generator[Outcome]:
+    """Run jobs; yields each outcome as soon as it is ready. ``folders``: key of a job -> its prepared data.
 
-    with _processes(workers.jobs) if workers.scheduler is None else _cluster(workers.scheduler) as parallel:
-        yield from parallel(joblib.delayed(worker.run_job)(job, folders[job.key]) for job in jobs)
+    Close it where an error ends the loop over it: a client of Dask that is left to the interpreter's end waits there.
+    """
+    calls = [_Call(job, folders[job.key]) for job in jobs]
+    return _here(calls, workers.jobs) if workers.scheduler is None else _on_cluster(calls, workers.scheduler)
 
 
-@contextmanager
-def _processes(jobs: int | None) -> Iterator[joblib.Parallel]:
-    """Processes of this machine, ``jobs`` of them."""
+@dataclass(frozen=True)
+class _Call:
+    """A job and its prepared data. Its pickle runs the job where it is loaded, and loads as the outcome.
+
+    A worker that gets this pickle as plain bytes, to load them itself, can say that it lacks the package. One that
+    finds our functions in Dask's own messages loses its connection instead, and the sweep waits for ever.
+    """
+
+    job: Job
+    folder: Path
+
+    def __reduce__(self) -> tuple[Callable[[Job, Path], Outcome], tuple[Job, Path]]:
+        return worker.run_job, (self.job, self.folder)
+
+
+def _here(calls: Sequence[_Call], jobs: int | None) -> Generator[Outcome]:
+    """Run in processes of this machine, ``jobs`` of them."""
     import joblib
 
     with joblib.parallel_config(backend="loky"):
-        parallel = _parallel(joblib.cpu_count() if jobs is None else jobs)
+        processes = joblib.cpu_count() if jobs is None else jobs
+        parallel = joblib.Parallel(processes, return_as="generator_unordered", batch_size=1)
     try:
-        yield parallel
+        yield from parallel(joblib.delayed(worker.run_job)(call.job, call.folder) for call in calls)
     except BrokenProcessPool as error:
         raise SweepError(
             "a process of the sweep was ended from outside, perhaps because memory ran out; what was done is stored, "
@@ -67,24 +81,19 @@ def _processes(jobs: int | None) -> Iterator[joblib.Parallel]:
         ) from error
 
 
-@contextmanager
-def _cluster(scheduler: str) -> Iterator[joblib.Parallel]:
-    """A Dask cluster, as many at a time as it has threads; jobs of a worker that is lost go to the others."""
-    import joblib
+def _on_cluster(calls: Sequence[_Call], scheduler: str) -> Generator[Outcome]:
+    """Run on a Dask cluster; jobs of a worker that is lost go to the others.
 
+    Jobs are handed out all at once, so that workers that join later find some.
+    """
     with needed("cluster", "--backend dask"):
-        from distributed import CancelledError, Client, KilledWorker
-    try:
-        client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise SweepError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
-    with client:
-        with joblib.parallel_config(backend=_dask_backend(client)):
-            parallel = _parallel(n_jobs=-1)
+        from distributed import CancelledError, KilledWorker, as_completed
+    with _connected(scheduler) as client:
         try:
-            yield parallel
-        except TimeoutError as error:
-            raise SweepError(f"the cluster at {scheduler} has no worker; start some: {WORKER}") from error
+            # Nothing else holds the futures: Dask would repeat what a lost worker had done as long as something does.
+            sent = as_completed(client.map(pickle.loads, [*map(pickle.dumps, calls)], pure=False), loop=client.loop)
+            for future in sent:
+                yield future.result()
         except KilledWorker as error:
             raise SweepError(
                 f"a job ended each worker that took it, perhaps because memory ran out: {error}"
@@ -95,22 +104,34 @@ def _cluster(scheduler: str) -> Iterator[joblib.Parallel]:
                 f"the scheduler at {scheduler} was lost ({reason}); what was done is stored: start it and its workers "
                 "again, and the same command continues from there"
             ) from error
+        except (ImportError, AttributeError) as error:
+            if not (lacking := _without_package(client)):
+                raise
+            raise SweepError(
+                f"workers of the cluster at {scheduler} cannot load bnnlib: {lacking}; install bnnlib[train] there, of "
+                "the same commit as here, and start them again; what was done is stored, and the same command "
+                "continues from there"
+            ) from error
 
 
-def _dask_backend(client: Client) -> ParallelBackendBase:
-    """The backend of joblib for Dask, without jobs on this machine."""
-    from joblib._dask import DaskDistributedBackend
+def _connected(scheduler: str) -> Client:
+    """A client of a cluster that has a worker."""
+    from distributed import Client
 
-    class WorkersOnly(DaskDistributedBackend):  # type: ignore[misc]
-        def effective_n_jobs(self, n_jobs: int) -> int:
-            """At least two: with one, joblib would run the jobs right here instead of on the only worker."""
-            return max(2, super().effective_n_jobs(n_jobs))
+    try:
+        client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise SweepError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
+    try:
+        client.wait_for_workers(1, timeout=FIRST_WORKER_S)
+    except TimeoutError as error:
+        client.close()
+        raise SweepError(f"the cluster at {scheduler} has no worker; start some: {WORKER}") from error
+    return client
 
-    return WorkersOnly(client=client, wait_for_workers_timeout=FIRST_WORKER_S)
 
-
-def _parallel(n_jobs: int) -> joblib.Parallel:
-    """Jobs are handed out all at once, so that workers that join later find some, and one by one."""
-    import joblib
-
-    return joblib.Parallel(n_jobs, return_as="generator_unordered", pre_dispatch="all", batch_size=1)
+def _without_package(client: Client) -> str:
+    """Workers that cannot load the function that runs a job, each with the reason; empty where all can."""
+    found = client.run(pickle.loads, pickle.dumps(worker.run_job), on_error="return")
+    reasons = {address: answer for address, answer in found.items() if isinstance(answer, Exception)}
+    return ", ".join(f"{address} ({reason})" for address, reason in reasons.items())

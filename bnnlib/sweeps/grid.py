@@ -10,7 +10,7 @@ from typing import Any
 
 from bnnlib.config import messages, params
 from bnnlib.config.params import Data, Params, ParamsError
-from bnnlib.config.spec import FULL_BITS, Training
+from bnnlib.config.spec import FULL_BITS, Training, Variant
 from bnnlib.core import fingerprint
 from bnnlib.core.errors import BnnError
 from bnnlib.sweeps.results import NONE, Group
@@ -37,6 +37,7 @@ class Job:
 
     ``manifest``: file name -> SHA-256 of the raw data; ``code``: fingerprint of the modules that compute.
     ``topology`` and ``surrogate`` are the names in the table for what ``training`` holds; `NONE` for no surrogate.
+    ``logged``: the parameters for MLflow, by their dotted names in params.yaml.
     """
 
     training: Training
@@ -45,6 +46,7 @@ class Job:
     data: Data
     manifest: Mapping[str, str]
     code: str
+    logged: Mapping[str, Any]
 
     @property
     def key(self) -> str:
@@ -89,11 +91,18 @@ def variants(base: Params, axes: Mapping[str, Sequence[object]]) -> list[Params]
 
 def job(cfg: Params, manifest: Mapping[str, str], code: str) -> Job:
     """The job of one point: 16 bits by the recipe `full`, the other widths as `train_binary` trains them."""
-    training = cfg.training("full" if cfg.model.bits == FULL_BITS else "binary")
+    variant: Variant = "full" if cfg.model.bits == FULL_BITS else "binary"
+    training = cfg.training(variant)
     runtime = training.runtime.model_copy(update={"threads": THREADS})
     surrogate = training.quantization.surrogate if training.bits == 1 else NONE
     training = training.model_copy(update={"runtime": runtime})
-    return Job(training, cfg.model.topology, surrogate, cfg.data, manifest, code)
+    logged = {
+        **params.flatten(cfg.data, "data."),
+        **cfg.of_training(variant),
+        "model.bits": training.bits,
+        "runtime.threads": THREADS,
+    }
+    return Job(training, cfg.model.topology, surrogate, cfg.data, manifest, code, logged)
 
 
 def distinct(jobs: Iterable[Job]) -> list[Job]:

@@ -1,28 +1,84 @@
-"""A sweep in MLflow: each result is a child run of the sweep's run."""
+"""A sweep in MLflow: a run for the grid with the means of its groups, and one below it for each training."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
-from bnnlib.config import params
+from bnnlib.sweeps import results
 from bnnlib.sweeps.grid import Job
-from bnnlib.sweeps.results import Moment, Run
-from bnnlib.tracking.run import RunLog, logged
-from bnnlib.tracking.store import ready
+from bnnlib.sweeps.results import NONE, Group, Moment, Run, width
+from bnnlib.tracking import pipeline, processes
+from bnnlib.tracking.pipeline import PARENT_TAG
+from bnnlib.tracking.run import RunLog
+
+SCORES = {  # column of the table -> metric
+    "macro_f1": "test.macro_f1",
+    "loss": "test.loss",
+    "accuracy": "test.accuracy",
+    "validation_macro_f1": "validation.macro_f1",
+    "validation_loss": "validation.loss",
+}
 
 
-# Not a method of `RunLog`, because then every stage of the graph would depend on the sweep.
-@logged
-def log_result(log: RunLog, job: Job, run: Run, moments: Sequence[Moment]) -> None:
-    """Log a finished training as a child of the open run: its parameters, its scores, and those of each epoch."""
-    import mlflow
+def name(axes: Mapping[str, Sequence[object]]) -> str:
+    """The name of a sweep: "sweep, bits 1 16, seeds 0 1"."""
+    return ", ".join(["sweep", *(f"{axis} {' '.join(map(str, values))}" for axis, values in axes.items())])
 
-    tags = {"dvc_stage": "sweep_run", "sweep_key": run.key}
-    experiment = ready(log.store)  # without it, the run would land in MLflow's default experiment
-    with mlflow.start_run(experiment_id=experiment, run_name=str(job), nested=True, tags=tags):
-        values = {"model.topology": job.topology, **params.flatten(job.training), **params.flatten(job.data, "data.")}
-        mlflow.log_params(values)
-        mlflow.log_metrics(run.model_dump(exclude={"dataset", "topology", "bits", "surrogate", "seed", "key"}))
-        for moment in moments:  # under their own names: the run's scores are those of the chosen epoch
-            scores = moment.model_dump(exclude={"key", "epoch"}, exclude_none=True)
-            mlflow.log_metrics({f"epoch_{name}": value for name, value in scores.items()}, step=moment.epoch)
+
+def names(jobs: Sequence[Job]) -> dict[str, str]:
+    """Key of a job -> what tells it from the others of the sweep: "1 bit, seed 3"."""
+    groups = _short({job.key: Group(job.data.name, job.topology, job.training.bits, job.surrogate) for job in jobs})
+    return {job.key: ", ".join([*groups[job.key], f"seed {job.training.seed}"]) for job in jobs}
+
+
+def _short(groups: Mapping[str, Group]) -> dict[str, list[str]]:
+    """The bit width of each group, and what else differs between groups; wider ones have no surrogate to name."""
+    parts = {key: [group.dataset, group.topology, width(group.bits), group.surrogate] for key, group in groups.items()}
+    shown = [len({*column} - {NONE}) > 1 for column in zip(*parts.values(), strict=True)]
+    return {
+        key: [
+            part for part, differs in zip(words, shown, strict=True) if (differs or part == words[2]) and part != NONE
+        ]
+        for key, words in parts.items()
+    }
+
+
+def log_result(
+    log: RunLog, name: str, job: Job, run: Run, moments: Sequence[Moment], started: float, seconds: float
+) -> None:
+    """Log a finished training below the open run. ``started``: Unix time in seconds; ``seconds``: how long it took."""
+    began, ended = int(started * 1000), int((started + seconds) * 1000)
+    scores = {metric: getattr(run, column) for column, metric in SCORES.items()}
+    final = {**scores, "epoch": run.epoch, "weight_bytes": run.weight_bytes, "seconds": seconds}
+
+    def write() -> None:
+        from mlflow.entities import Metric, Param
+
+        tags = pipeline.common_tags("sweep_run", processes.identity())
+        tags |= {PARENT_TAG: log.run_id, "sweep_key": run.key}
+        run_id = log.client.create_run(log.experiment_id, began, tags, name).info.run_id
+        values = [Param(key, value) for key, value in pipeline.spelled(job.logged).items()]
+        metrics = [Metric(key, value, ended, 0) for key, value in final.items()]
+        for moment in moments:
+            curves = moment.model_dump(exclude={"key", "epoch"}, exclude_none=True)
+            metrics += [Metric(key, value, ended, moment.epoch) for key, value in curves.items()]
+        log.client.log_batch(run_id, metrics, values)
+        log.client.set_terminated(run_id, "FINISHED", ended)
+
+    log.call(write)
+
+
+def summary(runs: Sequence[Run]) -> Mapping[str, float | None]:
+    """Metrics of a whole sweep: mean and standard deviation of each group, and its best run by validation."""
+    found: dict[str, float | None] = {"sweep.runs": len(runs)}
+    groups = {str(each.group): each for each in results.aggregate(runs)}
+    for key, words in _short({key: each.group for key, each in groups.items()}).items():
+        start = re.sub(r"[^\w.]", "_", ".".join(["sweep", *words]))
+        for column, metric in SCORES.items():
+            found[f"{start}.{metric}.mean"] = groups[key].scores[column].mean
+            found[f"{start}.{metric}.sd"] = groups[key].scores[column].sd
+    if runs:
+        best = max(runs, key=lambda run: run.validation_macro_f1)
+        found |= {f"sweep.best.{metric}": getattr(best, column) for column, metric in SCORES.items()}
+    return found

@@ -6,7 +6,9 @@ worker ended first, nor on how often the sweep was interrupted.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from bnnlib.config.params import Params
@@ -15,9 +17,9 @@ from bnnlib.sweeps import backends, grid, logbook, worker
 from bnnlib.sweeps.backends import Workers
 from bnnlib.sweeps.grid import Job, SweepError
 from bnnlib.sweeps.results import Run
-from bnnlib.sweeps.tables import Tables
+from bnnlib.sweeps.tables import Tables, histories_of
 from bnnlib.sweeps.worker import Outcome
-from bnnlib.tracking.run import open_run
+from bnnlib.tracking.run import RunLog, open_run
 
 
 def perform(
@@ -33,29 +35,36 @@ def perform(
     workers.check()
     code = worker.code_fingerprint()
     jobs = grid.distinct(_job(cfg, data, code) for cfg in points)
-    tables = Tables(out)
-    _refuse_strangers(tables, base, axes, data, code)
+    tables = _tables(out, base, axes, data, code)
     waiting = [job for job in jobs if job.key not in tables.runs]
     yield f"{len(jobs)} runs, {len(jobs) - len(waiting)} of them in {out} already"
     tables.write()
     if not waiting:
         return
     logged = {"jobs": len(waiting), **{axis: ",".join(map(str, values)) for axis, values in axes.items()}}
-    failed = []
-    with open_run("sweep", logged, sorted({_manifest(data, job.data.name) for job in jobs})) as log:
-        outcomes = backends.results(waiting, _folders(waiting, data), workers)
+    names, failed = logbook.names(waiting), []
+    manifests = sorted({_manifest(data, job.data.name) for job in jobs})
+    with (
+        open_run("sweep", base, logged, manifests, name=logbook.name(axes)) as log,
+        closing(backends.results(waiting, _folders(waiting, data), workers)) as outcomes,
+    ):
         for number, outcome in enumerate(outcomes, start=1):
             if outcome.run is None:
                 failed.append(f"{outcome.job}: {outcome.error}")
             else:
                 tables.add(outcome.run, outcome.moments)
-                logbook.log_result(log, outcome.job, outcome.run, outcome.moments)
+                _log(log, names[outcome.job.key], outcome, outcome.run)
             yield f"{number}/{len(waiting)} {_line(outcome)}"
+        log.log_metrics(logbook.summary([tables.runs[job.key] for job in jobs if job.key in tables.runs]))
         log.log_artifact(tables.path)
         log.log_artifact(tables.histories)
     if failed:
         listed = "\n".join(f"  {each}" for each in failed)
         raise SweepError(f"{len(failed)} of {len(waiting)} runs failed, the others are in {out}:\n{listed}")
+
+
+def _log(log: RunLog, name: str, outcome: Outcome, run: Run) -> None:
+    logbook.log_result(log, name, outcome.job, run, outcome.moments, outcome.started, outcome.seconds)
 
 
 def _job(cfg: Params, data: Path, code: str) -> Job:
@@ -66,17 +75,23 @@ def _manifest(data: Path, name: str) -> Path:
     return data / f"{name}.sha256"
 
 
-def _refuse_strangers(
-    tables: Tables, base: Params, axes: Mapping[str, Sequence[object]], data: Path, code: str
-) -> None:
-    """`SweepError` where the table holds a run whose key differs from what these parameters and this code give."""
-    strangers = [run for run in tables.runs.values() if run.key != _key_now(run, base, axes, data, code)]
-    if strangers:
-        raise SweepError(
-            f"{tables.path} holds {len(strangers)} of {len(tables.runs)} runs by other parameters, data or code than "
-            f"now, among them {strangers[0]}; a table holds one recipe: name another file with --out, or move this one "
-            f"and {tables.histories.name} away"
-        )
+def _tables(out: Path, base: Params, axes: Mapping[str, Sequence[object]], data: Path, code: str) -> Tables:
+    """The tables; `SweepError` where they hold a run whose key differs from what these parameters and this code give.
+
+    Also later, where another process has stored such a run.
+    """
+    key_now = functools.cache(lambda run: _key_now(run, base, axes, data, code))  # each reading asks again
+
+    def refuse_strangers(runs: Sequence[Run]) -> None:
+        strangers = [run for run in runs if run.key != key_now(run)]
+        if strangers:
+            raise SweepError(
+                f"{out} holds {len(strangers)} of {len(runs)} runs by other parameters, data or code than now, among "
+                f"them {strangers[0]}; a table holds one recipe: name another file with --out, or move this one and "
+                f"{histories_of(out).name} away"
+            )
+
+    return Tables(out, refuse_strangers)
 
 
 def _key_now(run: Run, base: Params, axes: Mapping[str, Sequence[object]], data: Path, code: str) -> str | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from bnnlib.core import files
@@ -16,6 +18,7 @@ from bnnlib.sweeps import results
 from bnnlib.sweeps.results import Moment, Run
 
 Row = TypeVar("Row", bound=BaseModel)
+LOCK_S = 60  # writing takes milliseconds
 BASELINE_COMMIT = "59841fe"
 BASELINE_TABLE = f"baseline_sweep_{BASELINE_COMMIT}.csv"
 BASELINE_COLUMNS = [
@@ -25,27 +28,74 @@ BASELINE_COLUMNS = [
 
 
 class Tables:
-    """The table of runs and, beside it, that of their epochs; a run counts when both hold it."""
+    """The table of runs and, beside it, that of their epochs; a run counts when both hold it.
 
-    def __init__(self, path: Path) -> None:
+    Several processes may write one table: each takes a lock, reads again what is there, and adds its own. ``check``
+    gets the runs of every reading, to raise an error where they must not be mixed with what this process adds.
+    """
+
+    def __init__(self, path: Path, check: Callable[[Sequence[Run]], None] = lambda _: None) -> None:
         self.path = path
-        self.histories = path.with_name(f"{path.stem}_histories{path.suffix}")
-        moments = rows(self.histories, Moment)
-        known = {moment.key for moment in moments}
-        self.runs = {run.key: run for run in rows(path, Run) if run.key in known}
-        self._moments = [moment for moment in moments if moment.key in self.runs]
+        self.histories = histories_of(path)
+        self.lock = path.with_name(f".{path.name}.lock")
+        self.runs: dict[str, Run] = {}
+        self._moments: dict[tuple[str, int], Moment] = {}
+        self._check = check
+        self._read()
 
     def add(self, run: Run, moments: Iterable[Moment]) -> None:
-        """Add a run and write both files; the table last, because its row says that all of the run is stored."""
-        self.runs[run.key] = run
-        self._moments.extend(moments)
-        self.write()
+        """Add a run and write both files; a run that is there already stays as it is."""
+        with self._locked():
+            self._read()
+            if run.key not in self.runs:
+                self.runs[run.key] = run
+                self._moments |= {(moment.key, moment.epoch): moment for moment in moments}
+            self._write()
 
     def write(self) -> None:
         """Write both files, even when they hold no run yet."""
-        runs, moments = results.ordered(self.runs.values(), self._moments)
+        with self._locked():
+            self._read()
+            self._write()
+
+    def _read(self) -> None:
+        """Take in what is on disk; the table first, which is written last, so that its runs have their epochs."""
+        found = {run.key: run for run in rows(self.path, Run)}
+        moments = rows(self.histories, Moment)
+        complete = found.keys() & {moment.key for moment in moments}
+        self._check([run for key, run in found.items() if key in complete])
+        self.runs |= {key: run for key, run in found.items() if key in complete}
+        self._moments |= {(moment.key, moment.epoch): moment for moment in moments if moment.key in complete}
+
+    def _write(self) -> None:
+        """Write the table last, because its row says that all of the run is stored."""
+        runs, moments = results.ordered(self.runs.values(), self._moments.values())
         _write(self.histories, Moment, moments)
         _write(self.path, Run, runs)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock that all writers of this table take; the system frees it when its process ends."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.lock)
+        try:
+            lock.acquire(timeout=LOCK_S)
+        except Timeout as error:
+            raise FileError(
+                f"{self.lock}: another process has held this lock of {self.path} for {LOCK_S} s; end that process "
+                f"(`fuser {self.lock}` finds it), and give the same command again: it continues with what is stored"
+            ) from error
+        except OSError as error:
+            raise FileError(f"{self.lock}: cannot be locked ({error.strerror}); it guards {self.path}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def histories_of(path: Path) -> Path:
+    """The file with the epochs of the runs in a table."""
+    return path.with_name(f"{path.stem}_histories{path.suffix}")
 
 
 def rows(path: Path, row: type[Row]) -> list[Row]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,35 +35,42 @@ CODE = (
     "scoring",
     "training",
 )
-# A Dask worker with several threads would run several jobs in one process, and torch has one generator for all.
+# A Dask worker with several threads would run several jobs in one process. But torch has one generator for all, and
+# Python 3.11 raises `SystemError` when two threads parse code, as for its fingerprint, at the same time.
 _ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a job: its row and its epochs, or the error that ended it."""
+    """The result of a job: its row and its epochs, or the error that ended it.
+
+    ``started``: when its training began, in seconds of Unix time by the clock of the worker; ``seconds``: how long that
+    took, 0 where there was none. Neither is in the tables, whose bytes depend on the job alone.
+    """
 
     job: Job
     run: Run | None
     moments: tuple[Moment, ...]
     error: str | None
+    started: float
+    seconds: float
 
 
 def run_job(job: Job, folder: Path) -> Outcome:
     """Train one network and score it; runs in a worker, from ``folder`` where this machine has it."""
     try:
-        if (found := code_fingerprint()) != job.code:
-            raise SweepError(
-                f"this worker runs other code ({found}) than the sweep ({job.code}); install the same commit there"
-            )
         with _ONE_AT_A_TIME:
+            if (found := code_fingerprint()) != job.code:
+                raise SweepError(
+                    f"this worker runs other code ({found}) than the sweep ({job.code}); install the same commit there"
+                )
             splits = prepare.read(folder if prepare.is_complete(folder) else prepared_folder(job, []))
-            run, moments = _train(job, splits)
-            return Outcome(job, run, moments, error=None)
+            return _timed(job, splits)
     except BnnError as error:
-        return Outcome(job, None, (), str(error))
+        return Outcome(job, None, (), str(error), started=time.time(), seconds=0.0)
 
 
+@functools.cache
 def code_fingerprint() -> str:
     """Fingerprint of the modules that compute, as they are on this machine."""
     package = Path(__file__).resolve().parents[1]
@@ -81,6 +90,19 @@ def prepared_folder(job: Job, near: Sequence[Source]) -> Path:
     named = os.environ.get("BNN_DATA_DIR")
     places = (*near, *sources.all_sources(job.data.name, Path(named) if named else None))
     return prepare.cached(cache_folder(os.environ), job.manifest, job.data, places)
+
+
+def _timed(job: Job, splits: Mapping[str, Split]) -> Outcome:
+    """Train; the time of a training that fails counts too."""
+    started, clock = time.time(), time.perf_counter()
+    run: Run | None = None
+    moments: tuple[Moment, ...] = ()
+    message = None
+    try:
+        run, moments = _train(job, splits)
+    except BnnError as error:
+        message = str(error)
+    return Outcome(job, run, moments, message, started, time.perf_counter() - clock)
 
 
 def _train(job: Job, splits: Mapping[str, Split]) -> tuple[Run, tuple[Moment, ...]]:

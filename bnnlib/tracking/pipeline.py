@@ -1,61 +1,180 @@
-"""What the runs of one pipeline run share: the parent run, and tags that say what was run."""
+"""The run above the stages of one `dvc repro` or one experiment: what was asked for, and how it ended."""
 
 from __future__ import annotations
 
+import getpass
 import os
+import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import psutil
+from bnnlib.config import params
+from bnnlib.config.params import Params, ParamsError
+from bnnlib.tracking import processes
 
-from bnnlib.core import files
+if TYPE_CHECKING:
+    import psutil
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
-PIPELINE_TAG = "pipeline"
+STAGE_TAG, PROCESS_TAG, PARENT_TAG = "dvc_stage", "process", "mlflow.parentRunId"
+NOTE_TAG = "mlflow.note.content"
+PIPELINE = "pipeline"  # the stage of the run above
+WORKSPACE = "workspace"  # the experiment of a plain `dvc repro`
+PARAMS_YAML = "params.yaml"
 
 
-def parent_run(experiment: str) -> str | None:
-    """The run that groups the stages of this pipeline run; its first stage creates it. None outside DVC."""
-    import mlflow
+class Parent(NamedTuple):
+    """The run above."""
 
-    key = pipeline_key()
-    if key is None:
+    run_id: str
+    name: str
+
+
+def parent_run(client: MlflowClient, experiment: str, cfg: Params) -> Parent | None:
+    """The run above the stages of this pipeline run; its first stage creates it. None outside DVC."""
+    from mlflow.entities import Param
+
+    dvc = processes.dvc_process()
+    if dvc is None:
         return None
-    client = mlflow.MlflowClient()
-    found = client.search_runs([experiment], f"tags.{PIPELINE_TAG} = '{key}' and tags.dvc_stage = '{PIPELINE_TAG}'")
+    process = processes.identity(dvc)
+    query = f"tags.{PROCESS_TAG} = '{process}' and tags.{STAGE_TAG} = '{PIPELINE}'"
+    found = client.search_runs([experiment], query, max_results=1)
     if found:
-        return str(found[0].info.run_id)
-    tags = {**tags_of(PIPELINE_TAG, []), PIPELINE_TAG: key}
-    name = os.environ.get("DVC_EXP_NAME") or f"repro {tags['git_revision'][:7]}"
-    return str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
+        return Parent(found[0].info.run_id, found[0].info.run_name)
+    changed = changes(cfg)
+    name = _unused(client, experiment, experiment_name() or f"repro {git_revision()[:7]}")
+    tags = {
+        **common_tags(PIPELINE, process),
+        "command": _command(dvc),
+        "changed": ", ".join(f"{key}={value}" for key, value in changed.items()),
+        **{f"changed.{key}": value for key, value in changed.items()},
+        "mlflow.source.name": "dvc.yaml",
+    }
+    tags[NOTE_TAG] = note(tags)
+    began = int(dvc.create_time() * 1000)
+    run = client.create_run(experiment, began, {key: value for key, value in tags.items() if value}, name)
+    if Path(PARAMS_YAML).is_file():
+        client.log_artifact(run.info.run_id, PARAMS_YAML)
+    client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in all_params(cfg).items()])
+    return Parent(run.info.run_id, name)
 
 
-def pipeline_key() -> str | None:
-    """What all stages of one `dvc repro` or of one experiment share: the DVC process above them."""
-    for process in psutil.Process().parents():
-        try:
-            words = [Path(word).name for word in process.cmdline()[:4]]
-        except psutil.Error:
-            continue
-        if "dvc" in words or "dvc.exe" in words:
-            return f"{process.pid}-{process.create_time():.2f}"
-    return None
-
-
-def tags_of(stage: str, data: Sequence[Path]) -> dict[str, str]:
-    """The tags of a run: what ran, on which commit and experiment, and the hashes of the data files."""
+def common_tags(stage: str, process: str) -> dict[str, str]:
+    """The tags of every run: what ran, by whom, on which commit and in which experiment."""
     return {
-        "dvc_stage": stage,
-        "dvc_experiment": os.environ.get("DVC_EXP_NAME") or "workspace",
-        "git_revision": _git_revision(),
-        "data_sha256": " ".join(f"{path.name}:{files.sha256(path)}" for path in data),
+        STAGE_TAG: stage,
+        PROCESS_TAG: process,
+        "dvc_experiment": experiment_name() or WORKSPACE,
+        "git_revision": git_revision(),
+        "mlflow.user": getpass.getuser(),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": git_revision(),
     }
 
 
-def _git_revision() -> str:
+def note(tags: Mapping[str, str]) -> str:
+    """Markdown: what made a run and how to get it back."""
+    experiment = tags["dvc_experiment"]
+    back = f"`dvc exp apply {experiment}`" if experiment != WORKSPACE else f"`git checkout {tags['git_revision'][:12]}`"
+    changed = f"Changed: `{tags['changed']}`." if tags.get("changed") else "Parameters as committed."
+    return f"`{tags['command']}` at commit `{tags['git_revision'][:12]}`. {changed} Back to it: {back}."
+
+
+def experiment_name() -> str | None:
+    """The name of the DVC experiment; None in a plain `dvc repro`."""
+    return os.environ.get("DVC_EXP_NAME") or None
+
+
+def git_revision() -> str:
     """The commit checked out; in a DVC experiment the one that it started from."""
+    return os.environ.get("DVC_EXP_BASELINE_REV") or _git("rev-parse", "HEAD").strip() or "unknown"
+
+
+def changes(cfg: Params) -> dict[str, str]:
+    """The parameters that differ from those committed, with their present value; none where nothing is committed."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        text = _git("show", f"{git_revision()}:./{PARAMS_YAML}")
+        committed = all_params(params.parse(YAML(typ="safe", pure=True).load(text), PARAMS_YAML))
+    except (ParamsError, YAMLError):  # no git, or a file of other code
+        return {}
+    present = all_params(cfg)
+    names = [name for name in {**committed, **present} if committed.get(name) != present.get(name)]
+    return {name: present.get(name, "removed") for name in names}
+
+
+def all_params(cfg: Params) -> dict[str, str]:
+    """All of params.yaml under dotted names, spelled as `-S` takes them."""
+    return spelled(params.flatten(cfg))
+
+
+def spelled(values: Mapping[str, Any]) -> dict[str, str]:
+    """Values as YAML and `-S` have them: null, true, [1, 2], {a: 1}."""
+    return {name: _spelled(value) for name, value in values.items()}
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_spelled(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_spelled, value)) + "]"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def close_stale(experiment: str) -> None:
+    """End the runs whose process on this machine has died: it was killed, or it ended before the last stage."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    running = client.search_runs([experiment], "attributes.status = 'RUNNING'", max_results=1000)
+    dead = [run for run in running if PROCESS_TAG in run.data.tags and processes.is_dead(run.data.tags[PROCESS_TAG])]
+    above = {run.data.tags.get(PARENT_TAG) for run in dead}
+    for run in sorted(dead, key=lambda run: run.info.run_id in above):  # those below first
+        below = client.search_runs([experiment], f"tags.`{PARENT_TAG}` = '{run.info.run_id}'", max_results=1000)
+        client.set_terminated(run.info.run_id, _end(run, below), end_time=_last_sign(client, run, below))
+
+
+def _end(run: Run, below: list[Run]) -> str:
+    """How a run ended that nobody closed: a pipeline as its stages did, because not all reach the last stage."""
+    if run.data.tags.get(STAGE_TAG) != PIPELINE or not below:
+        return "KILLED"
+    found = {each.info.status for each in below}
+    return next((status for status in ("FAILED", "KILLED") if status in found), "FINISHED")
+
+
+def _last_sign(client: MlflowClient, run: Run, below: list[Run]) -> int:
+    """When a run was last heard of, in ms of Unix time."""
+    names = [name for name in run.data.metrics if not name.startswith("system/")][:1]
+    times = [moment.timestamp for name in names for moment in client.get_metric_history(run.info.run_id, name)]
+    return max([run.info.start_time, *times, *(each.info.end_time or 0 for each in below)])
+
+
+def _unused(client: MlflowClient, experiment: str, name: str) -> str:
+    """The name, with a number if there is such a run already."""
+    found = client.search_runs([experiment], f"tags.{STAGE_TAG} = '{PIPELINE}'", max_results=1000)
+    taken = {run.info.run_name for run in found}
+    numbered = (name if number == 1 else f"{name} ({number})" for number in range(1, len(taken) + 2))
+    return next(each for each in numbered if each not in taken)
+
+
+def _command(dvc: psutil.Process) -> str:
+    """The command as it was typed, without the folders of its programs; of a queued experiment only that it was."""
+    words = dvc.cmdline()
+    start = next(number for number, word in enumerate(words) if Path(word).name in ("dvc", "dvc.exe"))
+    typed = ["dvc", *words[start + 1 :]]
+    return "dvc queue start" if "exec-run" in typed else shlex.join(typed)
+
+
+def _git(*words: str) -> str:
+    try:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
+        return ""

@@ -1,57 +1,68 @@
-"""Where MLflow keeps the runs: a server, or the database at the root of the repository."""
+"""Where MLflow keeps the runs: a server, or a database, by default the one at the root of the repository."""
 
 from __future__ import annotations
 
-import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote, unquote
 
-from filelock import FileLock
+from bnnlib.core.errors import BnnError
 
-EXPERIMENT = "bnn"
 SQLITE = "sqlite:///"
+SERVERS = ("http://", "https://", "databricks")
+ARTIFACTS = "mlartifacts"  # the folder beside the database
 BUSY_TIMEOUT_S = 60  # how long a writer waits while another one writes to mlflow.db
 # MLflow reads these; a user's own setting wins. Without them a server that is down is retried for minutes.
 MLFLOW_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
 
+class StoreError(BnnError):
+    """The store cannot be used as it is; the message says what to do."""
+
+
 @dataclass(frozen=True)
 class Store:
-    """Where runs go: MLflow's tracking URI; for the local store also where artifacts go, and the lock of its set-up."""
+    """Where runs go: MLflow's tracking URI; for a database also where artifacts go; for SQLite the file."""
 
     uri: str
     artifacts: str | None
-    lock: Path | None
+    database: Path | None
+
+    @property
+    def is_server(self) -> bool:
+        """Whether runs go to an MLflow server, which has pages of its own."""
+        return self.uri.startswith(SERVERS)
+
+    def __str__(self) -> str:
+        return redacted(self.uri)
 
 
 def find_store(environ: Mapping[str, str], start: Path) -> Store:
     """The server or database in MLFLOW_TRACKING_URI, else mlflow.db at the repository's root.
 
     DVC runs experiments in throw-away clones, so the root is DVC_ROOT where it is set, and relative SQLite addresses
-    are taken from there.
+    and the artifacts of other databases are taken from there.
     """
     root = repository_root(environ, start)
     uri = environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+    if uri.startswith(SERVERS):
+        return Store(uri, artifacts=None, database=None)
     if not uri.startswith(SQLITE):
-        return Store(uri, artifacts=None, lock=None)
-    database, _, options = uri.removeprefix(SQLITE).partition("?")
-    path = root / database  # an absolute path replaces the root
+        return Store(uri, artifacts=(root / ARTIFACTS).as_uri(), database=None)
+    name, _, options = uri.removeprefix(SQLITE).partition("?")
+    path = root / name  # an absolute path replaces the root
     options = options or f"timeout={BUSY_TIMEOUT_S}"
-    return Store(
-        uri=f"{SQLITE}{path}?{options}",
-        artifacts=(path.parent / "mlartifacts").as_uri(),
-        lock=path.with_name(f"{path.name}.lock"),
-    )
+    return Store(f"{SQLITE}{path}?{options}", artifacts=(path.parent / ARTIFACTS).as_uri(), database=path)
 
 
 def repository_root(environ: Mapping[str, str], start: Path) -> Path:
@@ -62,31 +73,23 @@ def repository_root(environ: Mapping[str, str], start: Path) -> Path:
     return next((folder for folder in (start, *start.parents) if (folder / "dvc.yaml").is_file()), start)
 
 
+def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
+    """The text without passwords: `://user:***@`, also where MLflow's own message repeats one."""
+    text = re.sub(r"(://[^/\s:@]*):\S*@", r"\1:***@", text)
+    for secret in _secrets(os.environ if environ is None else environ):
+        text = text.replace(secret, "***")
+    return text
+
+
+def _secrets(environ: Mapping[str, str]) -> set[str]:
+    """Passwords and tokens that MLflow reads, as they are and as an address spells them."""
+    found = [environ.get(name, "") for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")]
+    match = re.search(r"://[^/\s:@]*:(\S*)@", environ.get("MLFLOW_TRACKING_URI", ""))
+    found.append(unquote(match.group(1)) if match else "")
+    return {spelled for secret in found if secret for spelled in (secret, quote(secret, safe=""), quote(secret))}
+
+
 def set_defaults() -> None:
     """Put our defaults for MLflow into the environment, except where the user has set a value."""
     for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
-
-
-def ready(store: Store) -> str:
-    """Point MLflow at the store and return the experiment's id; creates what is missing.
-
-    One process at a time: two that set up one fresh database disturb each other.
-    """
-    import mlflow
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it misses pip where uv installed
-    mlflow.set_tracking_uri(store.uri)
-    if store.lock is None:
-        return _experiment_id(mlflow.MlflowClient(), store)
-    with FileLock(store.lock):
-        return _experiment_id(mlflow.MlflowClient(), store)
-
-
-def _experiment_id(client: Any, store: Store) -> str:
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is not None:
-        return str(found.experiment_id)
-    return str(client.create_experiment(EXPERIMENT, artifact_location=store.artifacts))

@@ -40,7 +40,7 @@ def test_every_pair_is_compared() -> None:
     found = agreement.compare({"a": Outputs(DOTS, LOGITS), "b": Outputs(DOTS, LOGITS), "c": other})
     changed = Difference(2, 0, 4, 2)
     assert found == {"a and b": Difference(2, 0, 0, 0), "a and c": changed, "b and c": changed}
-    assert agreement.metrics({"test": found}) == {"test_logits": 8}
+    assert agreement.metrics({"test": found}) == {"agreement.test_logits": 8}
 
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)

@@ -21,10 +21,12 @@ from support.paths import ROOT
 from support.pipelines import client_of, first_pipeline, flip_byte, queue_status, runs_of, trainings_in_the_database
 
 from bnnlib.config import params
+from bnnlib.tracking import pipeline
 
 TRAININGS = ["train_full", "train_binary"]
 STAGES = ["download", "preprocess", *TRAININGS, "pack", "agreement", "evaluate", "visualize", "report"]
 IMAGES = {"train": 320, "validation": 80, "test": 400}
+ARTIFACTS = {"figures", "metrics.json", "params.yaml", "dvc.lock"}
 UP_TO_DATE = "Data and pipelines are up to date."
 
 
@@ -75,6 +77,7 @@ def test_forced_repro_gives_the_same_bytes_with_any_number_of_threads(study: Clo
 def test_every_stage_is_a_run_and_one_parent_groups_them(study: Clone) -> None:
     parent, stages = first_pipeline(study)
     assert set(stages) == set(STAGES)
+    assert {run.info.run_name for run in stages.values()} == {f"{stage}, {parent.info.run_name}" for stage in STAGES}
     revisions = study.run("git", "rev-list", "--all").stdout.split()
     for run in [parent, *stages.values()]:
         assert run.info.status == "FINISHED"
@@ -88,9 +91,9 @@ def test_runs_hold_parameters_scores_data_sets_and_artifacts(study: Clone) -> No
     client = client_of(study)
     _, stages = first_pipeline(study)
     training = stages["train_binary"]
-    assert training.data.params["quantization.bits"] == "1"
-    assert training.data.params["recipe.optimizer.rate"] == str(params.load(ROOT / "params.yaml").binary.optimizer.rate)
-    history = client.get_metric_history(training.info.run_id, "validation_macro_f1")
+    assert training.data.params["model.bits"] == "1"
+    assert training.data.params["binary.optimizer.rate"] == str(params.load(ROOT / "params.yaml").binary.optimizer.rate)
+    history = client.get_metric_history(training.info.run_id, "binary.validation_macro_f1")
     assert [point.step for point in history] == [1]
     assert {data_set.dataset.name for data_set in training.inputs.dataset_inputs} == {"train", "validation"}
     stored = json.loads(study.read("reports/metrics.json"))
@@ -99,10 +102,34 @@ def test_runs_hold_parameters_scores_data_sets_and_artifacts(study: Clone) -> No
     assert len(client.list_artifacts(stages["visualize"].info.run_id, "figures")) == 17
 
 
+def test_the_run_above_tells_the_whole_result(study: Clone) -> None:
+    client, (parent, stages) = client_of(study), first_pipeline(study)
+    small = params.load(study.folder / "params.yaml")
+    assert parent.data.params == pipeline.all_params(small)
+    assert parent.data.params["topologies.baseline.blocks"].startswith("[{channels: 32, kernel: 9, pool: 1}, ")
+    stored = json.loads(study.read("reports/metrics.json"))
+    for variant in ("full", "binary"):
+        assert parent.data.metrics[f"{variant}.test.macro_f1"] == stored[variant]["test"]["macro_f1"]
+        assert parent.data.metrics[f"{variant}.seconds"] > 0
+        [moment] = client.get_metric_history(parent.info.run_id, f"{variant}.validation_macro_f1")
+        assert (moment.step, moment.value) == (1, stored[variant]["validation"]["macro_f1"])
+        name = f"{variant}.train_loss"
+        assert parent.data.metrics[name] == stages[f"train_{variant}"].data.metrics[name]
+    assert parent.data.metrics["binary.packed_bytes"] == (study.folder / "models/binary.bnn").stat().st_size
+    assert {item.path for item in client.list_artifacts(parent.info.run_id)} == ARTIFACTS
+    note = parent.data.tags["mlflow.note.content"]
+    assert f"{stored['binary']['test']['macro_f1']:.4f}" in note
+    assert f"figures%2Floss.png&run_uuid={parent.info.run_id}" in note
+    assert parent.data.tags["command"] == "dvc repro"
+    assert "restored" not in parent.data.tags
+    assert "binary.epochs=1" in parent.data.tags["changed"]  # `set` changed the committed file
+    assert parent.data.tags["changed.data.limit"] == "400"
+
+
 @pytest.mark.parametrize("variant", ["full", "binary"])
 def test_registered_model_predicts_like_the_published_weights(study: Clone, variant: str) -> None:
     mlflow.set_tracking_uri(f"sqlite:///{study.folder}/mlflow.db")
-    model = mlflow.pyfunc.load_model(f"models:/bnn-{variant}@champion")
+    model = mlflow.pyfunc.load_model(f"models:/bnn-{variant}@candidate")
     assert model.metadata.signature is not None
     images = np.load(study.folder / "data/processed/test.npz")["images"]
     predicted = model.predict(images).argmax(axis=1)
@@ -224,7 +251,7 @@ def test_another_topology_makes_both_trainings_stale(study: Clone) -> None:
 
 
 def test_a_server_that_is_down_costs_a_warning(study: Clone) -> None:
-    command = ["python", "-m", "stages.report", "reports", "."]
+    command = ["python", "-m", "stages.report", "reports", "models", "."]
     done = study.run(*command, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert "warning: MLflow at http://127.0.0.1:9 cannot be used" in done.stderr
     assert done.stderr.count("warning:") == 1
@@ -281,6 +308,24 @@ def test_queued_and_temporary_runs_reach_the_one_store(study: Clone) -> None:
     assert "No engines were compared" in study.run("git", "show", f"{whole}:docs/results.md").stdout
     sizes = json.loads(study.run("git", "show", f"{whole}:reports/sizes.json").stdout)
     assert sizes["binary"]["packed_bytes"] is None
+    assert_the_temporary_run_has_what_dvc_restored(study)
+
+
+def assert_the_temporary_run_has_what_dvc_restored(study: Clone) -> None:
+    """The training of the full network comes from the cache, and no code of it ran in that experiment."""
+    parents = [run for run in runs_of(study) if run.data.tags["dvc_stage"] == "pipeline"]
+    [parent] = [run for run in parents if run.data.params["model.bits"] == "8"]
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["restored"].split() == ["download", "preprocess", "train_full"]
+    assert parent.data.tags["changed"] == "model.bits=8"
+    assert parent.data.tags["command"] == "dvc exp run --temp -S model.bits=8"
+    stored = json.loads(study.read("reports/metrics.json"))["full"]
+    assert parent.data.metrics["full.test.macro_f1"] == stored["test"]["macro_f1"]
+    [moment] = client_of(study).get_metric_history(parent.info.run_id, "full.validation_macro_f1")
+    assert (moment.step, moment.value) == (1, stored["validation"]["macro_f1"])
+    assert "full.seconds" not in parent.data.metrics
+    # The queued ones ended before the stage that closes their parent, which the next pipeline then did.
+    assert {run.info.status for run in parents} == {"FINISHED"}
 
 
 def test_lock_holds_a_hash_for_every_output(study: Clone) -> None:

@@ -75,11 +75,11 @@ def test_the_signature_names_images_digits_and_probabilities(model_folder: Path)
 
 @pytest.fixture(scope="module")
 def address(store: Clone) -> Iterator[str]:
-    """Address of `mlflow models serve` for the champion; ended with its children."""
+    """Address of `mlflow models serve` for the newest version; ended with its children."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{NAME}@champion"]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{NAME}@candidate"]
     options = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     # Not in the repository, so that its bnnlib is not the one on the path.
     extra = {"MLFLOW_TRACKING_URI": f"sqlite:///{store.folder}/mlflow.db", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -130,7 +130,7 @@ def post(url: str, body: object) -> Any:
         return json.loads(response.read())
 
 
-def test_the_champion_answers_with_the_digits_of_the_reference(address: str, images: NDArray[np.uint8]) -> None:
+def test_the_served_network_answers_with_the_digits_of_the_reference(address: str, images: NDArray[np.uint8]) -> None:
     logits = reference.logits(networks.committed(), images).astype(np.float64)
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     [first, second] = post(address, {"inputs": images.tolist()})["predictions"]

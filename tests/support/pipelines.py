@@ -34,10 +34,10 @@ def trainings_in_the_database(clone: Clone) -> list[tuple[str, str, str]]:
     """Bits, parent and experiment of each `train_binary`; read without MLflow, which keeps a deleted database open."""
     query = """
         select params.value, parents.value, experiments.value from runs
-        join params on params.run_uuid = runs.run_uuid and params.key = 'quantization.bits'
+        join params on params.run_uuid = runs.run_uuid and params.key = 'model.bits'
         join tags as parents on parents.run_uuid = runs.run_uuid and parents.key = 'mlflow.parentRunId'
         join tags as experiments on experiments.run_uuid = runs.run_uuid and experiments.key = 'dvc_experiment'
-        where runs.name = 'train_binary'
+        where runs.name like 'train_binary, %'
     """
     with sqlite3.connect(clone.folder / "mlflow.db") as database:
         return list(database.execute(query))

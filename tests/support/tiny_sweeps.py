@@ -1,7 +1,12 @@
-"""A study with tiny parameters, for real sweeps of tiny trainings."""
+"""A study with tiny parameters, for real sweeps of tiny trainings, and a Dask cluster on this machine."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +54,48 @@ class Study:
     def perform(self, out: Path, engine: Workers = HERE, **axes: list[Any]) -> list[str]:
         """Sweep again into another table, with some axes replaced; the lines of the output."""
         return list(sweep.perform(self.cfg, {**AXES, **axes}, self.data, out, engine))
+
+
+class Cluster:
+    """A Dask cluster on loopback, with its scheduler started; its processes end with the stack."""
+
+    def __init__(self, stack: ExitStack, folder: Path, environment: dict[str, str]) -> None:
+        self._stack = stack
+        self._folder = folder
+        self._environment = environment
+        self.meeting = str(folder / "scheduler.json")  # has the scheduler's address
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.scheduler = self._start("scheduler", "--port", "0")
+
+    def start_worker(self, **environment: str) -> None:
+        """Start a worker of one thread, with more variables; nothing starts it again when it ends."""
+        files = ["--local-directory", str(self._folder / f"worker{len(self.workers)}")]
+        self.workers.append(self._start("worker", "--nthreads", "1", "--no-nanny", *files, **environment))
+
+    def _start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        dask = str(Path(sys.executable).parent / "dask")
+        common = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", self.meeting]
+        log = self._stack.enter_context((self._folder / "cluster.log").open("ab"))
+        variables = {**os.environ, **self._environment, **environment}
+        process = subprocess.Popen([dask, *arguments, *common], cwd=self._folder, env=variables, stdout=log, stderr=log)
+        self._stack.callback(process.wait)
+        self._stack.callback(process.kill)
+        return process
+
+
+@contextmanager
+def cluster_in(folder: Path, **environment: str) -> Iterator[Cluster]:
+    """A cluster without workers yet; ``environment``: variables of all its processes."""
+    with ExitStack() as stack:
+        yield Cluster(stack, folder, environment)
+
+
+def fill(folder: Path, raw: Path) -> None:
+    """Make a folder one in which a sweep can run: tiny parameters, the manifest of the data, and the raw data."""
+    (folder / "data").mkdir()
+    (folder / "data/raw").symlink_to(raw)
+    (folder / "data/mnist.sha256").write_bytes((ROOT / "data/mnist.sha256").read_bytes())
+    write_tiny_parameters(folder / "params.yaml")
 
 
 def write_tiny_parameters(path: Path) -> None:

@@ -6,26 +6,24 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import mlflow
 import pytest
 from distributed import Client
 from support.paths import ROOT
-from support.tiny_sweeps import AXES, HERE, TINY, Study, write_tiny_parameters
+from support.tiny_sweeps import AXES, HERE, TINY, Cluster, Study, cluster_in, fill
 
 from bnnlib.config import params
-from bnnlib.data import mnist
+from bnnlib.core.files import FileError
 from bnnlib.sweeps import backends, grid, sweep, worker
 from bnnlib.sweeps.backends import Workers
 from bnnlib.sweeps.grid import Job, SweepError
 from bnnlib.sweeps.results import Moment
-from bnnlib.sweeps.tables import Tables
+from bnnlib.sweeps.tables import Tables, rows
 from bnnlib.sweeps.worker import Outcome
 
 EPOCH = Moment(key="", epoch=1, train_loss=1.0, validation_loss=1.0, validation_macro_f1=0.5, flip_ratio=None)
@@ -35,10 +33,7 @@ BNN = [sys.executable, "-c", "from bnnlib import cli; cli.main()"]
 @pytest.fixture(scope="module")
 def study(raw_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
     folder = tmp_path_factory.mktemp("sweep")
-    (folder / "data").mkdir()
-    (folder / "data/raw").symlink_to(raw_dir)
-    (folder / "data/mnist.sha256").write_bytes((ROOT / "data/mnist.sha256").read_bytes())
-    write_tiny_parameters(folder / "params.yaml")
+    fill(folder, raw_dir)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("BNN_CACHE_DIR", str(folder / "cache"))
         environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
@@ -81,20 +76,21 @@ def test_a_sweep_is_a_run_in_mlflow_with_a_child_run_for_each_training(study: St
     runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
     parent = next(run for run in runs if run.data.tags["dvc_stage"] == "sweep")
     below = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
-    assert set(below) == {str(job) for job in study.jobs()}
+    assert set(below) == {f"{group}, seed {seed}" for group in ("1 bit", "16 bits") for seed in (0, 1)}
     assert {run.info.status for run in (parent, *below.values())} == {"FINISHED"}
     row = next(run for run in study.tables.runs.values() if run.place() == (("mnist", "two", 1, "ste"), 1))
-    logged = below["mnist, two, 1 bit, ste, seed 1"].data
+    logged, times = below["1 bit, seed 1"].data, below["1 bit, seed 1"].info
     assert logged.params["model.topology"] == "two"
-    assert logged.params["topology.input"] == "(34, 128)"
-    assert "'channels': 2" in logged.params["topology.blocks"]
-    assert (logged.metrics["loss"], logged.metrics["validation_loss"]) == (row.loss, row.validation_loss)
-    assert logged.metrics["epoch_flip_ratio"] > 0
-    assert (logged.params["quantization.bits"], logged.params["data.limit"], logged.tags["sweep_key"]) == (
-        "1",
-        "200",
-        row.key,
-    )
+    assert logged.params["topologies.two.input.mnist"] == "[34, 128]"
+    assert (logged.params["model.bits"], logged.params["data.limit"]) == ("1", "200")
+    assert logged.tags["sweep_key"] == row.key
+    assert (logged.metrics["test.loss"], logged.metrics["validation.loss"]) == (row.loss, row.validation_loss)
+    assert logged.metrics["flip_ratio"] > 0
+    assert logged.metrics["seconds"] == pytest.approx((times.end_time - times.start_time) / 1000, abs=0.002)
+    assert parent.info.start_time <= times.start_time
+    assert parent.info.run_name.startswith("sweep, ")
+    losses = [run.loss for run in study.tables.runs.values() if run.bits == 1]
+    assert parent.data.metrics["sweep.1_bit.test.loss.mean"] == pytest.approx(sum(losses) / 2)
 
 
 def test_a_sweep_that_was_killed_after_a_run_continues_from_there(study: Study, tmp_path: Path) -> None:
@@ -114,6 +110,32 @@ def test_a_sweep_that_was_killed_after_a_run_continues_from_there(study: Study, 
     assert len(lines) == 1 + 4 - stored
     assert contents(Tables(out)) == contents(study.tables)
     assert study.perform(out) == [f"4 runs, 4 of them in {out} already"]
+
+
+def test_runs_of_another_recipe_that_come_into_the_table_during_a_sweep_are_refused(
+    study: Study, tmp_path: Path
+) -> None:
+    out = tmp_path / "sweep.csv"
+    lines = sweep.perform(study.cfg, {"seeds": [0, 1], "bits": [16]}, study.data, out, HERE)
+    assert [next(lines)[:4] for _ in range(2)] == ["2 ru", "1/2 "]
+    some = next(iter(study.tables.runs.values()))
+    Tables(out).add(some.model_copy(update={"key": "other"}), [EPOCH.model_copy(update={"key": "other"})])
+    before = contents(Tables(out))
+    refused = rf"{out} holds 1 of 2 runs by other .* them {some}; .* or move this one and sweep_histories\.csv away"
+    with pytest.raises(SweepError, match=refused):
+        list(lines)
+    assert contents(Tables(out)) == before
+
+
+def test_a_sweep_keeps_what_another_one_stores_meanwhile(study: Study, tmp_path: Path) -> None:
+    """Also where both have trained the same."""
+    out = tmp_path / "sweep.csv"
+    lines = sweep.perform(study.cfg, {"seeds": [0, 1], "bits": [16]}, study.data, out, HERE)
+    assert [next(lines)[:4] for _ in range(2)] == ["2 ru", "1/2 "]
+    for run, moment in zip(study.tables.runs.values(), rows(study.tables.histories, Moment), strict=True):
+        Tables(out).add(run, [moment])  # each has one epoch
+    assert [line[:4] for line in lines] == ["2/2 "]
+    assert contents(Tables(out)) == contents(study.tables)
 
 
 def test_a_larger_grid_adds_what_is_missing(study: Study, tmp_path: Path) -> None:
@@ -189,38 +211,14 @@ def test_runs_of_a_topology_that_has_changed_or_is_gone_are_refused(study: Study
     assert contents(both) == before
 
 
-class Cluster(NamedTuple):
-    """A Dask cluster on loopback with two workers of one thread each, and the file with the scheduler's address."""
-
-    scheduler: subprocess.Popen[bytes]
-    workers: list[subprocess.Popen[bytes]]
-    file: str
-
-
 @pytest.fixture
 def cluster(tmp_path: Path, raw_dir: Path) -> Iterator[Cluster]:
-    """It ends with the test, and shares no files with the sweep except the raw data."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "BNN_CACHE_DIR": str(tmp_path / "cache of the workers"),
-        "BNN_DATA_DIR": str(raw_dir),
-    }
-    with ExitStack() as stack:
-
-        def start(*arguments: str) -> subprocess.Popen[bytes]:
-            command = [str(Path(sys.executable).parent / "dask"), *arguments]
-            log = stack.enter_context((tmp_path / f"{time.monotonic_ns()}.log").open("wb"))
-            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            return process
-
-        meeting = ["--scheduler-file", str(tmp_path / "scheduler.json")]
-        scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *meeting)
-        options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1", "--local-directory"]
-        workers = [start("worker", *options, str(tmp_path / f"worker{number}"), *meeting) for number in range(2)]
-        yield Cluster(scheduler, workers, meeting[1])
+    """It has two workers, and shares no files with the sweep except the raw data."""
+    cache = str(tmp_path / "cache of the workers")
+    with cluster_in(tmp_path, PYTHONPATH=str(ROOT), BNN_CACHE_DIR=cache, BNN_DATA_DIR=str(raw_dir)) as found:
+        found.start_worker()
+        found.start_worker()
+        yield found
 
 
 def test_a_cluster_gives_the_same_table_when_a_worker_is_killed_and_an_error_when_its_scheduler_is(
@@ -234,7 +232,7 @@ def test_a_cluster_gives_the_same_table_when_a_worker_is_killed_and_an_error_whe
     more = grid.variants(study.cfg, {"bits": [1], "seeds": [*range(2, 40)]})
     jobs = [*study.jobs(), *(study.job(point) for point in more)]
     nowhere = dict.fromkeys((job.key for job in jobs), study.folder / "not on the workers' machines")
-    with Client(scheduler_file=cluster.file, set_as_default=False, timeout=60) as watcher:
+    with Client(scheduler_file=cluster.meeting, set_as_default=False, timeout=60) as watcher:
         watcher.wait_for_workers(2, timeout=60)
         engine = Workers("dask", scheduler=watcher.scheduler.address)
         outcomes = backends.results(jobs, nowhere, engine)
@@ -264,7 +262,7 @@ def test_a_failed_run_is_reported_and_the_others_are_stored(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def results(jobs: list[Job], *_: object) -> Iterator[Outcome]:
-        yield Outcome(jobs[0], None, (), "training loss is nan")
+        yield Outcome(jobs[0], None, (), "training loss is nan", started=0.0, seconds=0.0)
         for job in jobs[1:]:
             yield worker.run_job(job, study.folder / "nowhere")
 
@@ -278,17 +276,25 @@ def test_a_failed_run_is_reported_and_the_others_are_stored(
     assert [run.seed for run in Tables(out).runs.values()] == [1]
 
 
-def test_a_worker_with_other_code_refuses(study: Study) -> None:
-    outcome = worker.run_job(replace(study.jobs()[0], code="other"), study.folder)
-    assert outcome.run is None
-    assert outcome.error is not None
-    assert "runs other code" in outcome.error
+def test_an_error_between_two_results_lets_the_workers_go(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
 
+    def results(jobs: list[Job], *_: object) -> Iterator[Outcome]:
+        try:
+            for job in jobs:
+                moment = EPOCH.model_copy(update={"key": job.key})
+                yield Outcome(job, study.tables.runs[job.key], (moment,), None, started=0.0, seconds=0.0)
+        finally:
+            closed.append(True)
 
-def test_damaged_data_is_an_error_of_the_job_and_does_not_end_the_sweep(study: Study, tmp_path: Path) -> None:
-    for name in mnist.SPLITS:
-        (tmp_path / f"{name}.npz").write_bytes(b"damaged")
-    outcome = worker.run_job(study.jobs()[0], tmp_path)
-    assert outcome.run is None
-    assert outcome.error is not None
-    assert "train.npz: damaged" in outcome.error
+    monkeypatch.setattr(backends, "results", results)
+    tables = Tables(tmp_path / "sweep.csv")
+    lines = sweep.perform(study.cfg, AXES, study.data, tables.path, HERE)
+    assert [next(lines)[:4] for _ in range(2)] == ["4 ru", "1/4 "]
+    tables.lock.unlink()
+    tables.lock.mkdir()
+    with pytest.raises(FileError, match="cannot be locked") as caught:  # keeps all that the error has seen alive
+        next(lines)
+    assert closed, caught
