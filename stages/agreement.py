@@ -30,9 +30,9 @@ def main(
     """
     cfg = params.load(params_yaml)
     threads = cfg.runtime.threads
-    runtime.configure(threads, "cpu")
     paths = {"train": train, "validation": validation, "test": test}
     with open_run("agreement", cfg, {"runtime.threads": threads}, data=list(paths.values())) as log:
+        runtime.configure(threads, "cpu")
         model = file.read_if_any(packed)
         if model is None:  # an experiment with another model.bits
             files.write_json(out, {})

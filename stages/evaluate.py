@@ -40,10 +40,10 @@ def main(
     PACKED is the packed form of BINARY, which is scored in its place; it is empty for a network wider than one bit.
     """
     cfg = params.load(params_yaml)
-    runtime.configure(cfg.runtime.threads, cfg.runtime.device)
     paths = {"validation": validation, "test": test}
-    held_out = {name: splits.read(path) for name, path in paths.items()}
     with open_run("evaluate", cfg, params.flatten(cfg.runtime, "runtime."), data=[validation, test]) as log:
+        runtime.configure(cfg.runtime.threads, cfg.runtime.device)
+        held_out = {name: splits.read(path) for name, path in paths.items()}
         for name, path in paths.items():
             log.log_dataset(path, held_out[name], name)
         results = {

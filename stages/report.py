@@ -31,7 +31,7 @@ def main(reports: Path, networks: Path, root: Path, params_yaml: ParamsFile = DE
         pages = readme.pages(root, reports, cfg.data.name)
         readme.write(pages)
         for path in pages:
-            log.log_artifact(path)
+            log.log_artifact(path, folder=path.relative_to(root).parent)
         _complete(log, reports, root)
         _describe(log, reports, networks, pages[root / CARD], _passes(reports, cfg))
 

@@ -9,6 +9,7 @@ import typer
 
 from bnnlib.config import params
 from bnnlib.sweeps import backends, grid, sweep
+from bnnlib.tracking import processes
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
 Values = Annotated[str, typer.Option()]
@@ -26,8 +27,9 @@ def main(
 ) -> None:
     """Train all combinations with the manifests and raw files in the folder DATA; add what the table OUT lacks."""
     axes = grid.axes(datasets=datasets, topologies=topologies, bits=bits, surrogates=surrogates, seeds=seeds)
-    for line in sweep.perform(params.load(params_yaml), axes, data, out, backends.Workers()):
-        print(line, flush=True)
+    with processes.stoppable():  # here, too, because a signal may come while a line is printed
+        for line in sweep.perform(params.load(params_yaml), axes, data, out, backends.Workers()):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

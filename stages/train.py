@@ -29,11 +29,11 @@ def main(
     """Train VARIANT on TRAIN, choose its epoch on VALIDATION; write its weights and its history."""
     loaded = params.load(params_yaml)
     cfg = loaded.training(variant)
-    runtime.seed(cfg.seed)
-    runtime.configure(cfg.runtime.threads, cfg.runtime.device)
-    train_split, validation_split = splits.read(train), splits.read(validation)
     used = loaded.of_training(variant)
     with open_run(f"train_{variant}", loaded, used, data=[train, validation], system=True) as log:
+        runtime.seed(cfg.seed)
+        runtime.configure(cfg.runtime.threads, cfg.runtime.device)
+        train_split, validation_split = splits.read(train), splits.read(validation)
         log.log_dataset(train, train_split, "train")
         log.log_dataset(validation, validation_split, "validation")
         epochs, began = [], time.monotonic()

@@ -41,9 +41,9 @@ def main(
     """
     cfg = params.load(params_yaml)
     data = cfg.data.name
-    results = files.read_json(reports / "metrics.json")
-    networks = {variant: models / f"{variant}.safetensors" for variant in results}
-    with open_run("visualize", cfg, {"data.name": data}, data=[*networks.values(), test_images]) as log:
+    with open_run("visualize", cfg, {"data.name": data}, data=[reports / "metrics.json", test_images]) as log:
+        results = files.read_json(reports / "metrics.json")
+        networks = {variant: models / f"{variant}.safetensors" for variant in results}
         figures = {
             **_curves(reports, results),
             **_confusions(reports, results, data),

@@ -75,10 +75,12 @@ def sweep(
     """
     from bnnlib.config import params
     from bnnlib.sweeps import backends, grid, sweep
+    from bnnlib.tracking import processes
 
     axes = grid.axes(
         seeds=seeds, bits=bits, surrogates=surrogates, topologies=topologies, datasets=datasets, epochs=epochs
     )
     workers = backends.Workers(backend, jobs, scheduler)
-    for line in sweep.perform(params.load(params_yaml), axes, data, out, workers):
-        typer.echo(line)
+    with processes.stoppable():  # here, too, because a signal may come while a line is printed
+        for line in sweep.perform(params.load(params_yaml), axes, data, out, workers):
+            typer.echo(line)

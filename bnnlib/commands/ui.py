@@ -32,7 +32,6 @@ def ui(
     open_browser: Annotated[bool, typer.Option("--open", help="Open the results in a browser.")] = False,
 ) -> None:
     """Browse the runs in MLflow, until Ctrl-C."""
-    from bnnlib.tracking import pipeline
     from bnnlib.tracking.store import find_store, set_defaults
 
     set_defaults()
@@ -41,13 +40,9 @@ def ui(
     if store.is_server:
         _show(f"The runs are on the server {store}.", without_user(store.uri), experiment, open_browser)
         return
-    pipeline.close_stale(experiment)
     base = served_at(host, port)
-    if not is_loopback(host) and allowed_hosts is None:
-        typer.echo(
-            f"Other machines can connect to {host}, but MLflow answers `403 Invalid Host header`, or with empty pages. "
-            "Name this machine as they call it: --allowed-hosts NAME."
-        )
+    for line in advice(host, allowed_hosts):
+        typer.echo(line)
     _show(f"MLflow shows {store} in about ten seconds; Ctrl-C ends it.", base, experiment, open_browser)
     # In the environment, because other users can read the command line, and the address may hold a password.
     os.environ["MLFLOW_BACKEND_STORE_URI"] = store.uri
@@ -60,6 +55,16 @@ def served_at(host: str, port: int) -> str:
     """The address of the pages for a browser on this machine."""
     name = "localhost" if host in ALL_ADDRESSES else host
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def advice(host: str, names: str | None) -> list[str]:
+    """What to do where other machines can connect, but MLflow would refuse them."""
+    if is_loopback(host) or names is not None:
+        return []
+    return [
+        f"Other machines can connect to {host}, but MLflow refuses them (403 Invalid Host header), or shows no runs: "
+        "name this machine as they call it with --allowed-hosts NAME."
+    ]
 
 
 def is_loopback(host: str) -> bool:
@@ -93,20 +98,23 @@ def without_user(uri: str) -> str:
 
 
 def _experiment(store: Store) -> str:
-    """The experiment's id. `StoreError` where the store cannot be used."""
+    """The experiment's id, its runs of dead processes closed. `StoreError` where the store cannot be used."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    from bnnlib.tracking import pipeline
     from bnnlib.tracking.experiment import ready
-    from bnnlib.tracking.store import StoreError, redacted
+    from bnnlib.tracking.store import StoreError, shown
 
     try:
-        return ready(store)
+        experiment = ready(store)
+        if not store.is_server:
+            pipeline.close_stale(experiment)
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:  # ImportError: a driver of a database
-        reason = " ".join(str(error).split())[:400]
         raise StoreError(
-            redacted(f"MLflow at {store} cannot be used ({reason}); start it, or correct MLFLOW_TRACKING_URI")
+            f"MLflow at {store} cannot be used ({shown(error)}); start it, or correct MLFLOW_TRACKING_URI"
         ) from error
+    return experiment
 
 
 def _show(text: str, base: str, experiment: str, open_browser: bool) -> None:

@@ -52,20 +52,25 @@ def log_result(
     scores = {metric: getattr(run, column) for column, metric in SCORES.items()}
     final = {**scores, "epoch": run.epoch, "weight_bytes": run.weight_bytes, "seconds": seconds}
 
+    run_ids: list[str] = []
+
+    def create() -> None:
+        tags = pipeline.common_tags("sweep_run", processes.identity())
+        tags |= {PARENT_TAG: log.run_id, "sweep_key": run.key}
+        run_ids.append(log.client.create_run(log.experiment_id, began, tags, name).info.run_id)
+
     def write() -> None:
         from mlflow.entities import Metric, Param
 
-        tags = pipeline.common_tags("sweep_run", processes.identity())
-        tags |= {PARENT_TAG: log.run_id, "sweep_key": run.key}
-        run_id = log.client.create_run(log.experiment_id, began, tags, name).info.run_id
         values = [Param(key, value) for key, value in pipeline.spelled(job.logged).items()]
         metrics = [Metric(key, value, ended, 0) for key, value in final.items()]
         for moment in moments:
             curves = moment.model_dump(exclude={"key", "epoch"}, exclude_none=True)
             metrics += [Metric(key, value, ended, moment.epoch) for key, value in curves.items()]
-        log.client.log_batch(run_id, metrics, values)
-        log.client.set_terminated(run_id, "FINISHED", ended)
+        log.client.log_batch(run_ids[0], metrics, values)
+        log.client.set_terminated(run_ids[0], "FINISHED", ended)
 
+    log.call(create)
     log.call(write)
 
 

@@ -58,9 +58,9 @@ def perform(
         log.log_metrics(logbook.summary([tables.runs[job.key] for job in jobs if job.key in tables.runs]))
         log.log_artifact(tables.path)
         log.log_artifact(tables.histories)
-    if failed:
-        listed = "\n".join(f"  {each}" for each in failed)
-        raise SweepError(f"{len(failed)} of {len(waiting)} runs failed, the others are in {out}:\n{listed}")
+        if failed:
+            listed = "\n".join(f"  {each}" for each in failed)
+            raise SweepError(f"{len(failed)} of {len(waiting)} runs failed, the others are in {out}:\n{listed}")
 
 
 def _log(log: RunLog, name: str, outcome: Outcome, run: Run) -> None:

@@ -51,6 +51,8 @@ def _is_unfinished(path: Path) -> bool:
                 return not tables or not _any(database, "select 1 from runs")
             _refuse_newer(path, [version for (version,) in database.execute("select version_num from alembic_version")])
             return False
+    except sqlite3.OperationalError:
+        raise  # locked, or not to be opened now
     except sqlite3.DatabaseError as error:
         raise StoreError(f"{path}: {error}; restore it, or move it away: a new one is made then") from error
 

@@ -12,7 +12,7 @@ EXPERIMENT = "bnn"
 QUIET = {
     "mlflow": logging.WARNING,
     "alembic": logging.WARNING,
-    "mlflow.store.db.utils": logging.ERROR,  # what it warns of comes back as an exception
+    "mlflow.store": logging.CRITICAL,  # what it tells of comes back as an exception
     "mlflow.system_metrics": logging.ERROR,  # a machine without a GPU
     "mlflow.utils.environment": logging.ERROR,  # it misses pip where uv installed
 }
@@ -29,8 +29,21 @@ def ready(store: Store) -> str:
         logging.getLogger(name).setLevel(level)
     if store.database is not None:
         database.prepare(store.database, EXPERIMENT, str(store.artifacts))
+    elif not store.is_server:
+        _connect(store.uri)
     mlflow.set_tracking_uri(store.uri)
     return _experiment_id(mlflow.MlflowClient(), store)
+
+
+def _connect(uri: str) -> None:
+    """Raise at once where a database does not answer: MLflow would try for minutes."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def _experiment_id(client: Any, store: Store) -> str:
@@ -49,7 +62,8 @@ def _experiment_id(client: Any, store: Store) -> str:
             f"the experiment {EXPERIMENT} is deleted; `mlflow experiments restore --experiment-id "
             f"{found.experiment_id}` brings it back, `mlflow gc --experiment-ids {found.experiment_id}` removes it"
         )
-    for name, value in views.tags().items():
-        if found.tags.get(name) != value:
+    tags = views.tags()
+    if found.tags.get(views.VERSION_TAG) != tags[views.VERSION_TAG]:  # else they are the user's own by now
+        for name, value in tags.items():
             client.set_experiment_tag(found.experiment_id, name, value)
     return str(found.experiment_id)

@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # Only MLflow imports it: an import here would make the packed engines a dependency of every stage.
 SERVED_MODULE = "bnnlib.serving.pyfunc"
 SERVED_REQUIREMENTS = ("mlflow", "numba", "numpy", "pandas")  # without numba it predicts as well, but more slowly
+LONGEST = 5000  # characters of a description
 CANDIDATE, CHAMPION = "candidate", "champion"
 FILE_TAG = "file_sha256"  # of the file in models/, by which the last stage finds its version
 
@@ -41,7 +42,7 @@ def register_network(
     requirements = [f"torch=={torch.__version__.partition('+')[0]}", f"numpy=={np.__version__}"]
     tags = {FILE_TAG: files.sha256(file), "file_bytes": file.stat().st_size, **scores}
 
-    def register() -> None:
+    def register() -> str:
         import mlflow
 
         info = mlflow.pytorch.log_model(
@@ -51,10 +52,11 @@ def register_network(
             signature=mlflow.models.infer_signature(example, output),
             input_example=example,
             pip_requirements=requirements,
+            run_id=log.run_id,
         )
-        _tag(log, name, info.registered_model_version, tags)
+        return str(info.registered_model_version)
 
-    log.call(register)
+    _register(log, name, register, tags)
 
 
 def register_packed(log: RunLog, name: str, packed: Path, example: NDArray[Any], output: pd.DataFrame) -> None:
@@ -65,14 +67,16 @@ def register_packed(log: RunLog, name: str, packed: Path, example: NDArray[Any],
     """
     tags = {FILE_TAG: files.sha256(packed), "packed_bytes": packed.stat().st_size}
 
-    def register() -> None:
+    def register() -> str:
         import mlflow
 
         with warnings.catch_warnings():
             # MLflow warns that integers may be missing; the digits that the model puts out never are.
             warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer column")
             signature = mlflow.models.infer_signature(example, output)
-        info = mlflow.pyfunc.log_model(
+        info = mlflow.models.Model.log(  # `mlflow.pyfunc.log_model` takes no run
+            None,
+            mlflow.pyfunc,
             name=name,
             loader_module=SERVED_MODULE,
             data_path=str(packed),
@@ -81,10 +85,11 @@ def register_packed(log: RunLog, name: str, packed: Path, example: NDArray[Any],
             signature=signature,
             input_example=example,
             pip_requirements=_installed(SERVED_REQUIREMENTS),
+            run_id=log.run_id,
         )
-        _tag(log, name, info.registered_model_version, tags)
+        return str(info.registered_model_version)
 
-    log.call(register)
+    _register(log, name, register, tags)
 
 
 def describe(
@@ -105,11 +110,20 @@ def describe(
                 continue
             _set_tags(log, name, version.version, scores[name])
             text = ", ".join(f"{key} {_shown(value)}" for key, value in scores[name].items() if value is not None)
-            log.client.update_model_version(name, version.version, description=f"{text}\n\n{card}")
+            log.client.update_model_version(name, version.version, description=_description(text, card))
             if crowned:
                 log.client.set_registered_model_alias(name, CHAMPION, version.version)
 
     log.call(update)
+
+
+def _description(text: str, card: str) -> str:
+    """Scores and card, within what MLflow's databases take."""
+    found = f"{text}\n\n{card}"
+    if len(found) <= LONGEST:
+        return found
+    end = "...\n\nThe whole card is in models/README.md."
+    return f"{found[: LONGEST - len(end)]}{end}"
 
 
 def alias(experiment: str | None) -> str:
@@ -125,6 +139,13 @@ def alias(experiment: str | None) -> str:
     if allowed == experiment and not reserved:
         return experiment
     return f"{allowed}-{hashlib.sha256(experiment.encode()).hexdigest()[:6]}"
+
+
+def _register(log: RunLog, name: str, register: Callable[[], str], tags: Mapping[str, Any]) -> None:
+    """Register a version, then tag it: two calls, so that an error in the second one does not register it again."""
+    versions: list[str] = []
+    log.call(lambda: versions.append(register()))
+    log.call(lambda: _tag(log, name, versions[0], tags))
 
 
 def _tag(log: RunLog, name: str, version: str, tags: Mapping[str, Any]) -> None:

@@ -35,32 +35,42 @@ class Parent(NamedTuple):
 
 def parent_run(client: MlflowClient, experiment: str, cfg: Params) -> Parent | None:
     """The run above the stages of this pipeline run; its first stage creates it. None outside DVC."""
-    from mlflow.entities import Param
-
     dvc = processes.dvc_process()
     if dvc is None:
         return None
     process = processes.identity(dvc)
-    query = f"tags.{PROCESS_TAG} = '{process}' and tags.{STAGE_TAG} = '{PIPELINE}'"
-    found = client.search_runs([experiment], query, max_results=1)
-    if found:
-        return Parent(found[0].info.run_id, found[0].info.run_name)
+    query = f"tags.{STAGE_TAG} = '{PIPELINE}' and tags.{PROCESS_TAG} like '{process.rsplit(' ', 1)[0]} %'"
+    found = client.search_runs([experiment], query, max_results=1000)
+    run = next((run for run in found if processes.is_same(run.data.tags[PROCESS_TAG], process)), None)
+    if run is None:
+        run = _create(client, experiment, cfg, dvc)
+    if len(run.data.params) < len(all_params(cfg)):  # also where an earlier attempt ended here
+        _fill(client, run.info.run_id, cfg)
+    return Parent(run.info.run_id, run.info.run_name)
+
+
+def _create(client: MlflowClient, experiment: str, cfg: Params, dvc: psutil.Process) -> Run:
     changed = changes(cfg)
-    name = _unused(client, experiment, experiment_name() or f"repro {git_revision()[:7]}")
     tags = {
-        **common_tags(PIPELINE, process),
+        **common_tags(PIPELINE, processes.identity(dvc)),
         "command": _command(dvc),
         "changed": ", ".join(f"{key}={value}" for key, value in changed.items()),
         **{f"changed.{key}": value for key, value in changed.items()},
         "mlflow.source.name": "dvc.yaml",
     }
     tags[NOTE_TAG] = note(tags)
+    name = _unused(client, experiment, experiment_name() or f"repro {git_revision()[:7]}")
     began = int(dvc.create_time() * 1000)
-    run = client.create_run(experiment, began, {key: value for key, value in tags.items() if value}, name)
+    return client.create_run(experiment, began, {key: value for key, value in tags.items() if value}, name)
+
+
+def _fill(client: MlflowClient, run_id: str, cfg: Params) -> None:
+    """Add what may be added twice; the parameters last, because they tell that it is done."""
+    from mlflow.entities import Param
+
     if Path(PARAMS_YAML).is_file():
-        client.log_artifact(run.info.run_id, PARAMS_YAML)
-    client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in all_params(cfg).items()])
-    return Parent(run.info.run_id, name)
+        client.log_artifact(run_id, PARAMS_YAML)
+    client.log_batch(run_id, params=[Param(key, value) for key, value in all_params(cfg).items()])
 
 
 def common_tags(stage: str, process: str) -> dict[str, str]:
@@ -70,7 +80,7 @@ def common_tags(stage: str, process: str) -> dict[str, str]:
         PROCESS_TAG: process,
         "dvc_experiment": experiment_name() or WORKSPACE,
         "git_revision": git_revision(),
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": _user(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": git_revision(),
     }
@@ -135,11 +145,16 @@ def close_stale(experiment: str) -> None:
 
     client = mlflow.MlflowClient()
     running = client.search_runs([experiment], "attributes.status = 'RUNNING'", max_results=1000)
-    dead = [run for run in running if PROCESS_TAG in run.data.tags and processes.is_dead(run.data.tags[PROCESS_TAG])]
+    dead = [run for run in running if processes.is_dead(run.data.tags.get(PROCESS_TAG, ""))]
     above = {run.data.tags.get(PARENT_TAG) for run in dead}
     for run in sorted(dead, key=lambda run: run.info.run_id in above):  # those below first
-        below = client.search_runs([experiment], f"tags.`{PARENT_TAG}` = '{run.info.run_id}'", max_results=1000)
+        below = children(client, experiment, run.info.run_id)
         client.set_terminated(run.info.run_id, _end(run, below), end_time=_last_sign(client, run, below))
+
+
+def children(client: MlflowClient, experiment: str, run_id: str) -> list[Run]:
+    """The runs below a run."""
+    return list(client.search_runs([experiment], f"tags.`{PARENT_TAG}` = '{run_id}'", max_results=1000))
 
 
 def _end(run: Run, below: list[Run]) -> str:
@@ -173,8 +188,15 @@ def _command(dvc: psutil.Process) -> str:
     return "dvc queue start" if "exec-run" in typed else shlex.join(typed)
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user without a name, as in containers
+        return "unknown"
+
+
 def _git(*words: str) -> str:
     try:
-        return subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
+        return subprocess.run(["git", *words], capture_output=True, text=True, encoding="utf-8", check=True).stdout
+    except (OSError, ValueError, subprocess.CalledProcessError):
         return ""

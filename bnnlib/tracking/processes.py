@@ -16,7 +16,7 @@ import psutil
 
 STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has one
 WATCH_S = 1.0
-CLOCK_S = 1.0  # the start of a process is the clock's at boot plus ticks, and the clock is set now and then
+CLOCK_S = 60.0  # two times of one start differ when the clock is set, because it is the time of the boot plus ticks
 
 
 class Stopped(BaseException):
@@ -59,7 +59,7 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 def _end_with(process: psutil.Process) -> None:
     """End this process soon after the other: a killed DVC leaves its stages running."""
-    while process.is_running():
+    while not _has_ended(process):
         time.sleep(WATCH_S)
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -68,10 +68,16 @@ def dvc_process() -> psutil.Process | None:
     """The DVC process above this one, the same for all stages of one `dvc repro` or of one experiment."""
     with suppress(psutil.Error):  # one ends meanwhile, or belongs to another user
         for process in psutil.Process().parents():
-            words = [Path(word).name for word in process.cmdline()[:4]]
-            if "dvc" in words or "dvc.exe" in words:
+            if _is_dvc([Path(word).name for word in process.cmdline()]):
                 return process
     return None
+
+
+def _is_dvc(words: list[str]) -> bool:
+    """Whether a command, its words without folders, is DVC: `dvc`, `python bin/dvc` or `python -m dvc`."""
+    if words and words[0].startswith("python"):
+        words = [word for word in words[1:] if not word.startswith("-")]
+    return words[:1] in (["dvc"], ["dvc.exe"])
 
 
 def identity(process: psutil.Process | None = None) -> str:
@@ -80,13 +86,26 @@ def identity(process: psutil.Process | None = None) -> str:
     return f"{socket.gethostname()} {process.pid} {process.create_time():.2f}"
 
 
-def is_dead(identity: str) -> bool:
-    """Whether a process of this machine has ended; False for those of other machines, which only they know."""
-    host, number, began = identity.rsplit(" ", 2)
-    if host != socket.gethostname():
+def is_same(identity: str, other: str) -> bool:
+    """Whether two identities are those of one process."""
+    (name, began), (other_name, other_began) = (each.rsplit(" ", 1) for each in (identity, other))
+    return name == other_name and abs(float(began) - float(other_began)) <= CLOCK_S
+
+
+def is_dead(process: str) -> bool:
+    """Whether the process of this identity has ended; False for those of other machines, which only they know."""
+    host, _, number = process.rpartition(" ")[0].rpartition(" ")
+    if host != socket.gethostname() or not number.isdecimal():
         return False
     try:
-        process = psutil.Process(int(number))
-        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - float(began)) > CLOCK_S
+        found = psutil.Process(int(number))
+        return _has_ended(found) or not is_same(process, identity(found))
     except psutil.NoSuchProcess:
         return True
+    except (psutil.Error, ValueError):  # another user's, or not an identity
+        return False
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Whether it runs no more; one whose parent has not noticed is a zombie."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from bnnlib.core import files
 from bnnlib.tracking import pipeline, processes
 from bnnlib.tracking.experiment import ready
-from bnnlib.tracking.outbox import GRACE_S, Outbox
+from bnnlib.tracking.outbox import GRACE_S, IncompleteError, Outbox
 from bnnlib.tracking.pipeline import NOTE_TAG, PARENT_TAG, STAGE_TAG, Parent
 from bnnlib.tracking.store import find_store, set_defaults
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import DatasetInput, Metric, Run
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     from bnnlib.config.params import Params
     from bnnlib.data.splits import Split
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     Text = Callable[[str], str]
 
 LAST_STAGE = "report"  # ends the run above
-KILLED_GRACE_S = 5.0  # for the last attempts of a killed stage: what kills it does not wait for long
+KILLED_GRACE_S = 6.0  # for the last attempts of a killed stage: Docker, say, waits ten seconds before it insists
 CURVES = ("train_loss", "validation_loss", "train_macro_f1", "validation_macro_f1")  # of each epoch, for the run above
 
 
@@ -51,16 +52,17 @@ def open_run(
     set_defaults()
     with processes.stoppable():
         run = RunLog(stage, name or stage)
-        run.start(cfg, params, data, system)
+        status = "FAILED"
         try:
+            run.start(cfg, params, system)
+            run.log_hashes(data)
             yield run
-        except (processes.Stopped, KeyboardInterrupt):
-            run.finish("KILLED")
+            status = "FINISHED"
+        except (processes.Stopped, KeyboardInterrupt, GeneratorExit):  # the last one where a sweep is left
+            status = "KILLED"
             raise
-        except BaseException:
-            run.finish("FAILED")
-            raise
-        run.finish("FINISHED")
+        finally:
+            run.finish(status)
 
 
 class RunLog:
@@ -78,6 +80,7 @@ class RunLog:
         self.experiment_id = ""
         self.parent: Parent | None = None
         self._outbox = Outbox(self.store)
+        self._monitor: SystemMetricsMonitor | None = None
 
     @property
     def client(self) -> MlflowClient:
@@ -86,57 +89,75 @@ class RunLog:
 
         return mlflow.MlflowClient()
 
-    def call(self, log: Callable[[], None]) -> None:
-        """Log something by MLflow's own functions, now or when the store can be reached."""
+    def call(self, log: Callable[[], object]) -> None:
+        """Log something by MLflow's own functions, now or when the store can be reached.
+
+        It is called again after an error of the store, so it must not add twice what it has added before the error.
+        """
         self._outbox.send(log)
 
-    def start(self, cfg: Params, params: Mapping[str, Any], data: Sequence[Path], system: bool) -> None:
+    def start(self, cfg: Params, params: Mapping[str, Any], system: bool) -> None:
         """Begin the run, below the one that this pipeline run shares."""
-        hashes = " ".join(f"{path.name}:{files.sha256(path)}" for path in data)
-        began = _now_ms()
-        self.call(lambda: self._start(cfg, {"data_sha256": hashes} if hashes else {}, began))
-        self.call(lambda: self._activate(pipeline.spelled(params), system))
+        began = now_ms()
+        self._outbox.send(lambda: self._start(cfg, began), essential=True)
+        self.call(lambda: self._log_params(pipeline.spelled(params)))
+        if system:
+            self.call(self._watch_system)
 
-    def _start(self, cfg: Params, tags: Mapping[str, str], began: int) -> None:
+    def _start(self, cfg: Params, began: int) -> None:
         self.experiment_id = ready(self.store)
         pipeline.close_stale(self.experiment_id)
         self.parent = pipeline.parent_run(self.client, self.experiment_id, cfg)
-        all_tags = {**pipeline.common_tags(self.stage, processes.identity()), **tags}
+        tags = pipeline.common_tags(self.stage, processes.identity())
         name = self.name
         if self.parent:
-            all_tags[PARENT_TAG] = self.parent.run_id
+            tags[PARENT_TAG] = self.parent.run_id
             name = f"{name}, {self.parent.name}"
-        self.run_id = self.client.create_run(self.experiment_id, began, all_tags, name).info.run_id
+        self.run_id = self.client.create_run(self.experiment_id, began, tags, name).info.run_id
 
-    def _activate(self, params: Mapping[str, str], system: bool) -> None:
-        """Log the parameters; let MLflow's functions that know no run's id, such as `log_input`, find the run."""
-        import mlflow
+    def _log_params(self, params: Mapping[str, str]) -> None:
         from mlflow.entities import Param
 
         self.client.log_batch(self.run_id, params=[Param(name, value) for name, value in params.items()])
-        if mlflow.active_run() is None:
-            mlflow.start_run(run_id=self.run_id, log_system_metrics=system)
+
+    def _watch_system(self) -> None:
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        self._monitor = SystemMetricsMonitor(self.run_id)
+        self._monitor.start()
+
+    def log_hashes(self, data: Sequence[Path]) -> None:
+        """Log the SHA-256 of the files that the stage reads; `FileError` where one is missing."""
+        hashes = " ".join(f"{path.name}:{files.sha256(path)}" for path in data)
+        if hashes:
+            self.call(lambda: self.client.set_tag(self.run_id, "data_sha256", hashes))
 
     def finish(self, status: str) -> None:
         """End the run, and with the last stage, or with one that did not finish, the run above."""
-        ends_parent = self.stage == LAST_STAGE or status != "FINISHED"
-        self.call(lambda: self._finish(status, ends_parent))
-        grace = (KILLED_GRACE_S if status == "KILLED" else GRACE_S) if self.run_id else 0
-        if not self._outbox.flush(grace) and self.run_id:
-            self._give_up()
+        whole = False
+        try:
+            if self._monitor is not None:
+                self._monitor.finish()
+            self.call(lambda: self._finish(status))
+            whole = self._outbox.flush((KILLED_GRACE_S if status == "KILLED" else GRACE_S) if self.run_id else 0)
+        finally:  # also after another signal
+            if self.run_id and not whole:
+                self._give_up("FAILED" if status == "FINISHED" else status)
 
-    def _finish(self, status: str, ends_parent: bool) -> None:
-        _deactivate(status)
+    def _finish(self, status: str) -> None:
+        if status == "FINISHED" and not self._outbox.whole:
+            raise IncompleteError
         self.client.set_terminated(self.run_id, status)
-        if self.parent and ends_parent:
+        if self.parent and (self.stage == LAST_STAGE or status != "FINISHED"):
             self.client.set_terminated(self.parent.run_id, status)
 
-    def _give_up(self) -> None:
-        """Leave no run behind that says FINISHED and has only a part of its log."""
+    def _give_up(self, status: str) -> None:
+        """A run that has only a part of its log never says FINISHED."""
         print(f"warning: MLflow at {self.store} has only a part of the log of {self.stage}", file=sys.stderr)
         with suppress(Exception):  # of any kind, as in the outbox; if it stays RUNNING, the next stage closes it
-            _deactivate("FAILED")
-            self.client.set_terminated(self.run_id, "FAILED")
+            self.client.set_terminated(self.run_id, status)
+            if self.parent:
+                self.client.set_terminated(self.parent.run_id, status)
 
     def log_metrics(self, metrics: Row, above: bool = True) -> None:
         """Log numbers here, and for the run above unless they say nothing of its result; None is left out."""
@@ -153,21 +174,21 @@ class RunLog:
         if self.parent:
             self.client.log_batch(self.parent.run_id, metrics=above)
 
-    def log_artifact(self, path: Path, above: bool = False) -> None:
-        """Log a file, or a folder with its content; ``above``: for the run above instead."""
-        self.call(lambda: self._log_artifact(path, above))
+    def log_artifact(self, path: Path, folder: Path = Path(), above: bool = False) -> None:
+        """Log a file, into a ``folder`` of the artifacts, or a whole folder; ``above``: for the run above instead."""
+        self.call(lambda: self._log_artifact(path, folder, above))
 
-    def _log_artifact(self, path: Path, above: bool) -> None:
+    def _log_artifact(self, path: Path, folder: Path, above: bool) -> None:
         run_id = self.parent.run_id if above and self.parent else self.run_id
         if path.is_dir():
             self.client.log_artifacts(run_id, str(path), path.name)
         else:
-            self.client.log_artifact(run_id, str(path))
+            self.client.log_artifact(run_id, str(path), None if folder == Path() else folder.as_posix())
 
     def log_dataset(self, path: Path, split: Split, context: str) -> None:
         """Log that the run used a data set, as "train", "validation" or "test"."""
-        digest = files.sha256(path)[:32]
-        self.call(lambda: _log_dataset(path, split, context, digest))
+        used = _dataset(path, split, context)
+        self.call(lambda: self.client.log_inputs(self.run_id, [used]))
 
     def complete(self, stages: Sequence[str], scores: Row, histories: Mapping[str, Sequence[Row]], text: Text) -> None:
         """Give the run above the results of those ``stages`` that did not run this time, and its description.
@@ -188,26 +209,32 @@ class RunLog:
         if self.parent is None:
             return
         parent = self.client.get_run(self.parent.run_id)
-        below = self.client.search_runs(
-            [self.experiment_id], f"tags.`{PARENT_TAG}` = '{self.parent.run_id}'", max_results=1000
-        )
-        restored = [stage for stage in stages if stage not in {run.data.tags[STAGE_TAG] for run in below}]
+        below = pipeline.children(self.client, self.experiment_id, self.parent.run_id)
+        ran = {run.data.tags[STAGE_TAG] for run in below}
+        logged = {run.data.tags[STAGE_TAG] for run in below if run.info.status == "FINISHED"}
         missing = [each for each in scores if each.key not in parent.data.metrics]
         for variant, moments in curves.items():
-            if f"train_{variant}" in restored:
-                missing += moments
+            if f"train_{variant}" not in logged:
+                missing += [each for each in moments if each.step not in self._steps(parent, each.key)]
         self.client.log_batch(self.parent.run_id, metrics=missing)
+        restored = " ".join(stage for stage in stages if stage not in ran)
         if restored:
-            self.client.set_tag(self.parent.run_id, "restored", " ".join(restored))
+            self.client.set_tag(self.parent.run_id, "restored", restored)
         self.client.set_tag(
             self.parent.run_id, NOTE_TAG, f"{pipeline.note(parent.data.tags)}\n\n{text(self.parent.run_id)}"
         )
+
+    def _steps(self, run: Run, key: str) -> set[int]:
+        """The epochs of a curve that a run has."""
+        if key not in run.data.metrics:
+            return set()
+        return {moment.step for moment in self.client.get_metric_history(run.info.run_id, key)}
 
 
 def _moments(metrics: Row, step: int = 0) -> list[Metric]:
     from mlflow.entities import Metric
 
-    now = _now_ms()
+    now = now_ms()
     return [Metric(name, value, now, step) for name, value in metrics.items() if value is not None]
 
 
@@ -217,24 +244,22 @@ def _epoch(variant: str, row: Row, names: Sequence[str] | None = None) -> list[M
     return _moments(chosen, int(row["epoch"] or 0))
 
 
-def _log_dataset(path: Path, split: Split, context: str, digest: str) -> None:
-    import mlflow
+def _dataset(path: Path, split: Split, context: str) -> DatasetInput:
     from mlflow.data.numpy_dataset import from_numpy
+    from mlflow.entities import Dataset, DatasetInput, InputTag
 
+    digest = files.sha256(path)[:32]
     with warnings.catch_warnings():
         # MLflow registers its source for local files twice, then warns that it cannot choose.
         warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
-        dataset = from_numpy(split.images, targets=split.labels, source=str(path), name=path.stem, digest=digest)
-    mlflow.log_input(dataset, context=context)
+        found = from_numpy(split.images, targets=split.labels, source=str(path), name=path.stem, digest=digest)
+    about = found.to_dict()
+    dataset = Dataset(
+        about["name"], about["digest"], about["source_type"], about["source"], about["schema"], about["profile"]
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
 
 
-def _deactivate(status: str) -> None:
-    """Take the run from MLflow, which otherwise ends it as FINISHED when the process ends."""
-    import mlflow
-
-    if mlflow.active_run() is not None:
-        mlflow.end_run(status)
-
-
-def _now_ms() -> int:
+def now_ms() -> int:
+    """The time as MLflow has it: ms of Unix time."""
     return int(time.time() * 1000)

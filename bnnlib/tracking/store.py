@@ -14,7 +14,8 @@ from bnnlib.core.errors import BnnError
 SQLITE = "sqlite:///"
 SERVERS = ("http://", "https://", "databricks")
 ARTIFACTS = "mlartifacts"  # the folder beside the database
-BUSY_TIMEOUT_S = 60  # how long a writer waits while another one writes to mlflow.db
+BUSY_TIMEOUT_S = 60  # how long we wait while another process writes to mlflow.db (MLflow itself waits for 20)
+LONGEST = 400  # characters of an error shown
 # MLflow reads these; a user's own setting wins. Without them a server that is down is retried for minutes.
 MLFLOW_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -73,9 +74,15 @@ def repository_root(environ: Mapping[str, str], start: Path) -> Path:
     return next((folder for folder in (start, *start.parents) if (folder / "dvc.yaml").is_file()), start)
 
 
+def shown(error: Exception) -> str:
+    """The reason of an error in a line, without passwords."""
+    return redacted(" ".join(str(error).split()) or type(error).__name__)[:LONGEST]
+
+
 def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
     """The text without passwords: `://user:***@`, also where MLflow's own message repeats one."""
     text = re.sub(r"(://[^/\s:@]*):\S*@", r"\1:***@", text)
+    text = re.sub(r"(?i)(password|passwd|pwd|token)(=|%3D)[^&;%\s]+", r"\1\2***", text)
     for secret in _secrets(os.environ if environ is None else environ):
         text = text.replace(secret, "***")
     return text

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
+from bnnlib.core import fingerprint
+
 NOTE = """\
 Each row is one `dvc repro`, `dvc exp run` or `bnn sweep`; *changed* says how its parameters differ.
 
@@ -36,6 +38,7 @@ COLUMNS = {
 SECTIONS = {"validation": 2, "test": 3, "parameters that differ": 1, "training": 2}
 REST = "Model metrics"  # MLflow's own name of the section where it puts charts of all other metrics
 NETWORKS = ("binary", "full")
+VERSION_TAG = "bnn_views"
 SAVED_AT_MS = 1_767_225_600_000  # the same on every machine; the menu puts the newest view first
 
 
@@ -54,9 +57,10 @@ CURVES = View("bnn-curves", "Curves", "CHART", SAVED_AT_MS)
 
 
 def tags() -> dict[str, str]:
-    """The tags of the experiment: its kind, its description and the saved views."""
+    """The tags of the experiment: its kind, its description, the saved views, and a digest of these."""
     saved = {f"mlflow.sharedViewState.{view.key}": _saved(view) for view in (RESULTS, CURVES)}
-    return {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": NOTE, **saved}
+    found = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": NOTE, **saved}
+    return {**found, VERSION_TAG: fingerprint.of(found)}
 
 
 def address(base: str, experiment_id: str, view: View) -> str:

@@ -25,7 +25,7 @@ from support.paths import ROOT
 
 import bnnlib
 from bnnlib import cli
-from bnnlib.commands import benchmark, networks, study
+from bnnlib.commands import benchmark, networks, study, ui
 from bnnlib.export import c_code
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -251,9 +251,9 @@ def test_the_extra_of_summary_has_what_it_imports() -> None:
 
 def test_the_extra_of_the_other_commands_has_what_they_import() -> None:
     """Except what names its own extra where it is missing."""
-    modules = {study.__name__, benchmark.__name__}
+    modules = {study.__name__, benchmark.__name__, ui.__name__}
     [extra] = {extra for command, extra in cli.COMMANDS.items() if command.__module__ in modules}
-    files = imports.closure("bnnlib/commands/study.py") | imports.closure("bnnlib/commands/benchmark.py")
+    files = set().union(*(imports.closure(f"{module.replace('.', '/')}.py") for module in modules))
     assert {"mlflow", "ruamel"} <= undeclared(files, {None})
     assert undeclared(files, {extra}) == {"onnx", "onnxruntime", "distributed"}
     assert undeclared(files, {extra, "peers", "cluster"}) == set()

@@ -18,15 +18,23 @@ from ruamel.yaml import YAML
 from support import networks
 from support.clone import Clone
 from support.paths import ROOT
-from support.pipelines import client_of, first_pipeline, flip_byte, queue_status, runs_of, trainings_in_the_database
+from support.pipelines import (
+    SMALL,
+    assert_restored,
+    assert_whole,
+    client_of,
+    first_pipeline,
+    flip_byte,
+    queue_status,
+    runs_of,
+    trainings_in_the_database,
+)
 
 from bnnlib.config import params
-from bnnlib.tracking import pipeline
 
 TRAININGS = ["train_full", "train_binary"]
 STAGES = ["download", "preprocess", *TRAININGS, "pack", "agreement", "evaluate", "visualize", "report"]
 IMAGES = {"train": 320, "validation": 80, "test": 400}
-ARTIFACTS = {"figures", "metrics.json", "params.yaml", "dvc.lock"}
 UP_TO_DATE = "Data and pipelines are up to date."
 
 
@@ -34,14 +42,7 @@ UP_TO_DATE = "Data and pipelines are up to date."
 def study(make_clone: Callable[[str], Clone]) -> Clone:
     """A small study, run once from nothing and committed."""
     clone = make_clone("study")
-    clone.set(
-        data__limit="400",
-        full__epochs="1",
-        full__batch_size="40",
-        binary__epochs="1",
-        binary__batch_size="40",
-        multibit__epochs="1",
-    )
+    clone.set(**SMALL)
     clone.run("dvc", "repro")
     clone.run("dvc", "commit", "--force", "sweep")  # frozen, so that only this or --force records its new parameters
     clone.commit()
@@ -103,23 +104,8 @@ def test_runs_hold_parameters_scores_data_sets_and_artifacts(study: Clone) -> No
 
 
 def test_the_run_above_tells_the_whole_result(study: Clone) -> None:
-    client, (parent, stages) = client_of(study), first_pipeline(study)
-    small = params.load(study.folder / "params.yaml")
-    assert parent.data.params == pipeline.all_params(small)
-    assert parent.data.params["topologies.baseline.blocks"].startswith("[{channels: 32, kernel: 9, pool: 1}, ")
-    stored = json.loads(study.read("reports/metrics.json"))
-    for variant in ("full", "binary"):
-        assert parent.data.metrics[f"{variant}.test.macro_f1"] == stored[variant]["test"]["macro_f1"]
-        assert parent.data.metrics[f"{variant}.seconds"] > 0
-        [moment] = client.get_metric_history(parent.info.run_id, f"{variant}.validation_macro_f1")
-        assert (moment.step, moment.value) == (1, stored[variant]["validation"]["macro_f1"])
-        name = f"{variant}.train_loss"
-        assert parent.data.metrics[name] == stages[f"train_{variant}"].data.metrics[name]
-    assert parent.data.metrics["binary.packed_bytes"] == (study.folder / "models/binary.bnn").stat().st_size
-    assert {item.path for item in client.list_artifacts(parent.info.run_id)} == ARTIFACTS
-    note = parent.data.tags["mlflow.note.content"]
-    assert f"{stored['binary']['test']['macro_f1']:.4f}" in note
-    assert f"figures%2Floss.png&run_uuid={parent.info.run_id}" in note
+    parent, stages = first_pipeline(study)
+    assert_whole(study, parent, stages)
     assert parent.data.tags["command"] == "dvc repro"
     assert "restored" not in parent.data.tags
     assert "binary.epochs=1" in parent.data.tags["changed"]  # `set` changed the committed file
@@ -250,13 +236,6 @@ def test_another_topology_makes_both_trainings_stale(study: Clone) -> None:
     assert changed == {"train_full": blocks, "train_binary": blocks | planes}
 
 
-def test_a_server_that_is_down_costs_a_warning(study: Clone) -> None:
-    command = ["python", "-m", "stages.report", "reports", "models", "."]
-    done = study.run(*command, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    assert "warning: MLflow at http://127.0.0.1:9 cannot be used" in done.stderr
-    assert done.stderr.count("warning:") == 1
-
-
 def test_killed_at_any_moment_the_pipeline_ends_with_the_same_hashes(study: Clone) -> None:
     before = lock(study)
     for delay_s in (1.5, 6.0, 12.0):
@@ -308,24 +287,7 @@ def test_queued_and_temporary_runs_reach_the_one_store(study: Clone) -> None:
     assert "No engines were compared" in study.run("git", "show", f"{whole}:docs/results.md").stdout
     sizes = json.loads(study.run("git", "show", f"{whole}:reports/sizes.json").stdout)
     assert sizes["binary"]["packed_bytes"] is None
-    assert_the_temporary_run_has_what_dvc_restored(study)
-
-
-def assert_the_temporary_run_has_what_dvc_restored(study: Clone) -> None:
-    """The training of the full network comes from the cache, and no code of it ran in that experiment."""
-    parents = [run for run in runs_of(study) if run.data.tags["dvc_stage"] == "pipeline"]
-    [parent] = [run for run in parents if run.data.params["model.bits"] == "8"]
-    assert parent.info.status == "FINISHED"
-    assert parent.data.tags["restored"].split() == ["download", "preprocess", "train_full"]
-    assert parent.data.tags["changed"] == "model.bits=8"
-    assert parent.data.tags["command"] == "dvc exp run --temp -S model.bits=8"
-    stored = json.loads(study.read("reports/metrics.json"))["full"]
-    assert parent.data.metrics["full.test.macro_f1"] == stored["test"]["macro_f1"]
-    [moment] = client_of(study).get_metric_history(parent.info.run_id, "full.validation_macro_f1")
-    assert (moment.step, moment.value) == (1, stored["validation"]["macro_f1"])
-    assert "full.seconds" not in parent.data.metrics
-    # The queued ones ended before the stage that closes their parent, which the next pipeline then did.
-    assert {run.info.status for run in parents} == {"FINISHED"}
+    assert_restored(study)
 
 
 def test_lock_holds_a_hash_for_every_output(study: Clone) -> None:

@@ -98,7 +98,7 @@ def browse(width: int, height: int) -> Iterator[Page]:
 
 def rows(page: Page) -> dict[str, dict[str, str]]:
     """The list of runs: the cells that have a value, by the name of the run and of the column."""
-    page.locator(".ag-center-cols-container .ag-row").first.wait_for()
+    page.locator(".ag-cell[col-id='tags.`changed`']").first.wait_for()  # the view's columns are there
     found: dict[str, dict[str, str]] = {}
     for row, column, text in page.locator(".ag-row").evaluate_all(CELLS):
         if text != "-":

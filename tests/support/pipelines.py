@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
 import mlflow
 from mlflow.entities import Run
 from support.clone import Clone
+
+from bnnlib.config import params
+from bnnlib.tracking import pipeline
+
+# One epoch on 400 images, in steps of 40.
+SMALL = {"data__limit": "400", "full__epochs": "1", "binary__epochs": "1", "multibit__epochs": "1"}
+SMALL |= {"full__batch_size": "40", "binary__batch_size": "40"}
+ARTIFACTS = {"figures", "metrics.json", "params.yaml", "dvc.lock"}
 
 
 def client_of(clone: Clone) -> mlflow.MlflowClient:
@@ -55,3 +66,45 @@ def flip_byte(path: Path) -> None:
     content[len(content) // 2] ^= 0x10
     path.chmod(0o644)
     path.write_bytes(content)
+
+
+def assert_whole(clone: Clone, parent: Run, stages: Mapping[str, Run]) -> None:
+    """The run above has all parameters, the scores of the reports, the curves of the trainings, and files."""
+    client = client_of(clone)
+    small = params.load(clone.folder / "params.yaml")
+    assert parent.data.params == pipeline.all_params(small)
+    assert parent.data.params["topologies.baseline.blocks"].startswith("[{channels: 32, kernel: 9, pool: 1}, ")
+    stored = json.loads(clone.read("reports/metrics.json"))
+    for variant in ("full", "binary"):
+        assert parent.data.metrics[f"{variant}.test.macro_f1"] == stored[variant]["test"]["macro_f1"]
+        assert parent.data.metrics[f"{variant}.seconds"] > 0
+        [moment] = client.get_metric_history(parent.info.run_id, f"{variant}.validation_macro_f1")
+        assert (moment.step, moment.value) == (1, stored[variant]["validation"]["macro_f1"])
+        name = f"{variant}.train_loss"
+        assert parent.data.metrics[name] == stages[f"train_{variant}"].data.metrics[name]
+    assert parent.data.metrics["binary.packed_bytes"] == (clone.folder / "models/binary.bnn").stat().st_size
+    assert {item.path for item in client.list_artifacts(parent.info.run_id)} == ARTIFACTS
+    note = parent.data.tags["mlflow.note.content"]
+    assert f"{stored['binary']['test']['macro_f1']:.4f}" in note
+    assert f"figures%2Floss.png&run_uuid={parent.info.run_id}" in note
+
+
+def assert_restored(clone: Clone) -> None:
+    """The training of the full network comes from the cache, and no code of it ran in that experiment."""
+    copy = clone.folder / "copy.db"  # MLflow keeps the database open that the test has deleted
+    shutil.copyfile(clone.folder / "mlflow.db", copy)
+    client = mlflow.MlflowClient(f"sqlite:///{copy}")
+    parents = client.search_runs(["1"], "tags.dvc_stage = 'pipeline'")
+    [parent] = [run for run in parents if run.data.params["model.bits"] == "8"]
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["restored"].split() == ["download", "preprocess", "train_full"]
+    assert parent.data.tags["changed"] == "model.bits=8"
+    assert parent.data.tags["command"] == "dvc exp run --temp -S model.bits=8"
+    stored = json.loads(clone.read("reports/metrics.json"))["full"]
+    assert parent.data.metrics["full.test.macro_f1"] == stored["test"]["macro_f1"]
+    [moment] = client.get_metric_history(parent.info.run_id, "full.validation_macro_f1")
+    assert (moment.step, moment.value) == (1, stored["validation"]["macro_f1"])
+    assert "full.seconds" not in parent.data.metrics
+    # The queued ones ended before the stage that closes their parent, which the next pipeline then did.
+    assert {run.info.status for run in parents} == {"FINISHED"}
+    copy.unlink()

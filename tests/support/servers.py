@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
-import pytest
+from support import peers
 
 USER, PASSWORD = "ada", "correct horse:battery@staple"
 AUTH = """[mlflow]
@@ -39,7 +39,7 @@ def postgresql() -> Iterator[str]:
     """A PostgreSQL of Debian's packages, for as long as the block lasts; yields the address of an empty database."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
     if not programs:
-        missing("PostgreSQL (Debian's package postgresql)")
+        peers.missing("no PostgreSQL in /usr/lib/postgresql; try: apt install postgresql")
     control, port = programs[-1], free_port()
     # Not below pytest's folder, which other users may not enter; and PostgreSQL refuses to run as root.
     with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
@@ -152,10 +152,3 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         while content := source.recv(65536):
             sink.sendall(content)
     _end(sink)
-
-
-def missing(what: str) -> None:
-    """Skip, except where everything has to be there."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what} is missing")
-    pytest.skip(f"{what} is missing")

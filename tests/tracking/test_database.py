@@ -83,7 +83,7 @@ def test_a_damaged_database_is_named_at_once_and_kept(content: bytes | None, use
     began = time.monotonic()
     with pytest.raises(StoreError, match=r"mlflow\.db: .*move it away"):
         ready(store_in(used.parent))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # MLflow tries for minutes
     assert used.read_bytes() == damaged
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,18 +16,11 @@ import mlflow
 import psutil
 import pytest
 from support.clone import Clone
-from support.stage_runs import rows, stage, statuses
+from support.stage_runs import fresh, rows, stage, statuses
 
 from bnnlib.tracking import processes
 
 WAITING = "print('waits', flush=True); time.sleep(60)"
-# A program that is taken for DVC by its name; it prints the number of the stage below it, and waits for it.
-DVC = """
-import subprocess, sys
-stage = subprocess.Popen(sys.argv[1:])
-print(stage.pid, flush=True)
-sys.exit(stage.wait())
-"""
 
 
 @pytest.fixture(scope="module")
@@ -39,18 +31,13 @@ def clone(make_clone: Callable[[str], Clone]) -> Clone:
 @pytest.fixture
 def database(clone: Clone) -> Path:
     """The clone's database without the runs of other tests."""
-    path = clone.folder / "mlflow.db"
-    if path.exists():
-        with closing(sqlite3.connect(path)) as connection, connection:
-            for table in ("metrics", "latest_metrics", "params", "tags", "runs"):
-                connection.execute(f"delete from {table}")  # noqa: S608 names of ours
-    return path
+    return fresh(clone.folder / "mlflow.db")
 
 
 @contextmanager
-def started(clone: Clone, source: str, dvc: str | None = None) -> Iterator[subprocess.Popen[str]]:
+def started(clone: Clone, source: str, above: list[str] | None = None) -> Iterator[subprocess.Popen[str]]:
     """A stage, or the DVC above it; killed at the end if it still runs."""
-    command = [*([dvc, "-c", DVC] if dvc else []), sys.executable, "-c", source]
+    command = [*(above or [sys.executable, "-c"]), source]
     with subprocess.Popen(
         command, cwd=clone.folder, env=clone.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -165,17 +152,9 @@ def test_the_next_stage_closes_the_run_of_a_process_that_was_killed(clone: Clone
         assert sorted(status for _, status in statuses(database)) == ["FINISHED", "KILLED", "RUNNING"]
 
 
-@pytest.fixture
-def dvc(tmp_path: Path) -> str:
-    """A Python that is called dvc."""
-    program = tmp_path / "dvc"
-    program.symlink_to(sys.executable)
-    return str(program)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_stage_ends_soon_after_its_dvc_was_killed(
-    number: signal.Signals, clone: Clone, database: Path, dvc: str
+    number: signal.Signals, clone: Clone, database: Path, dvc: list[str]
 ) -> None:
     with started(clone, stage(WAITING), dvc) as above:
         below = psutil.Process(int(line(above)))
@@ -189,7 +168,7 @@ def test_a_stage_ends_soon_after_its_dvc_was_killed(
 
 
 def test_a_pipeline_that_ended_before_its_last_stage_is_closed_as_its_stages_ended(
-    clone: Clone, database: Path, dvc: str
+    clone: Clone, database: Path, dvc: list[str]
 ) -> None:
     for middle in ("pass", "raise OSError('disk full')"):
         with started(clone, stage(middle), dvc) as above:

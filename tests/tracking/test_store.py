@@ -53,6 +53,11 @@ def test_address_of_the_user(given: str, found: str, is_server: bool, tmp_path: 
         ("postgresql+psycopg2://me:p@ss:w@host/db", "postgresql+psycopg2://me:***@host/db"),
         ("http://host/a:b, mail@host", "http://host/a:b, mail@host"),
         ("http://me@host", "http://me@host"),
+        ("postgresql://host/db?user=me&password=pw&x=1", "postgresql://host/db?user=me&password=***&x=1"),
+        (
+            "mssql+pyodbc:///?odbc_connect=SERVER%3Dh%3BPWD%3Dpw%3B",
+            "mssql+pyodbc:///?odbc_connect=SERVER%3Dh%3BPWD%3D***%3B",
+        ),
     ],
 )
 def test_passwords_are_starred(text: str, shown: str) -> None:

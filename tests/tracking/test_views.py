@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from support.clone import Clone
 from support.paths import ROOT
 
 from bnnlib.commands import ui
@@ -37,6 +39,7 @@ def test_tags_are_text_that_every_server_takes() -> None:
     assert set(tags) == {
         "mlflow.experimentKind",
         "mlflow.note.content",
+        views.VERSION_TAG,
         *(f"mlflow.sharedViewState.{view.key}" for view in VIEWS),
     }
     assert {name: len(text) for name, text in tags.items() if not 0 < len(text) < OLD_LIMIT} == {}
@@ -108,6 +111,15 @@ def test_where_the_pages_are_served(host: str, address: str, here_only: bool) ->
     assert ui.is_loopback(host) is here_only
 
 
+@pytest.mark.parametrize(
+    ("host", "names", "given"),
+    [("127.0.0.1", None, False), ("0.0.0.0", "box", False), ("0.0.0.0", None, True), ("192.168.0.5", None, True)],  # noqa: S104
+)
+def test_where_others_would_be_refused_the_option_is_named(host: str, names: str | None, given: bool) -> None:
+    said = " ".join(ui.advice(host, names))
+    assert all((word in said) is given for word in (host, "403", "--allowed-hosts"))
+
+
 def test_names_are_allowed_as_hosts_and_as_origins_of_requests() -> None:
     _, hosts, _, origins = ui.security("box, other:80", 7)
     here = {f"{name}{port}" for name in ("localhost", "127.0.0.1", "[::1]") for port in ("", ":7")}
@@ -131,6 +143,17 @@ def test_without_names_mlflow_keeps_its_own_rules() -> None:
 )
 def test_the_address_of_a_server_has_no_user(uri: str, shown: str) -> None:
     assert ui.without_user(uri) == shown
+
+
+def test_a_store_that_cannot_be_used_is_named_without_its_password(make_clone: Callable[[str], Clone]) -> None:
+    uri = "http://user:secret@127.0.0.1:9"
+    done = make_clone("ui").run("python", "-m", "bnnlib", "ui", check=False, MLFLOW_TRACKING_URI=uri)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: MLflow at ")
+    assert f"{uri.replace('secret', '***')} cannot be used" in done.stderr
+    assert "MLFLOW_TRACKING_URI" in done.stderr
+    assert "secret" not in done.stderr
 
 
 def test_the_page_of_the_documentation_explains_every_column() -> None:
