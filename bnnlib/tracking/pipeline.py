@@ -6,7 +6,7 @@ import getpass
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 STAGE_TAG, PROCESS_TAG, PARENT_TAG = "dvc_stage", "process", "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
 PIPELINE = "pipeline"  # the stage of the run above
+# Of lines in the charts, one after the other: the palette of M. Okabe and K. Ito, for people who confuse colours, too.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 WORKSPACE = "workspace"  # the experiment of a plain `dvc repro`
 PARAMS_YAML = "params.yaml"
 
@@ -51,15 +53,17 @@ def parent_run(client: MlflowClient, experiment: str, cfg: Params) -> Parent | N
 
 def _create(client: MlflowClient, experiment: str, cfg: Params, dvc: psutil.Process) -> Run:
     changed = changes(cfg)
+    earlier = client.search_runs([experiment], f"tags.{STAGE_TAG} = '{PIPELINE}'", max_results=1000)
     tags = {
         **common_tags(PIPELINE, processes.identity(dvc)),
         "command": _command(dvc),
         "changed": ", ".join(f"{key}={value}" for key, value in changed.items()),
         **{f"changed.{key}": value for key, value in changed.items()},
         "mlflow.source.name": "dvc.yaml",
+        "mlflow.runColor": COLORS[len(earlier) % len(COLORS)],
     }
     tags[NOTE_TAG] = note(tags)
-    name = _unused(client, experiment, experiment_name() or f"repro {git_revision()[:7]}")
+    name = _unused(experiment_name() or f"repro {git_revision()[:7]}", {run.info.run_name for run in earlier})
     began = int(dvc.create_time() * 1000)
     return client.create_run(experiment, began, {key: value for key, value in tags.items() if value}, name)
 
@@ -172,10 +176,8 @@ def _last_sign(client: MlflowClient, run: Run, below: list[Run]) -> int:
     return max([run.info.start_time, *times, *(each.info.end_time or 0 for each in below)])
 
 
-def _unused(client: MlflowClient, experiment: str, name: str) -> str:
+def _unused(name: str, taken: Collection[str]) -> str:
     """The name, with a number if there is such a run already."""
-    found = client.search_runs([experiment], f"tags.{STAGE_TAG} = '{PIPELINE}'", max_results=1000)
-    taken = {run.info.run_name for run in found}
     numbered = (name if number == 1 else f"{name} ({number})" for number in range(1, len(taken) + 2))
     return next(each for each in numbered if each not in taken)
 

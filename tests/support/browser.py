@@ -16,7 +16,7 @@ from support.clone import Checkout
 from support.servers import end, free_port, wait_for
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import HttpCredentials, Page
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 # A container has no sandbox and no GPU. Nothing is fetched from the web.
@@ -75,8 +75,11 @@ def serve(checkout: Checkout, *options: str) -> Iterator[tuple[subprocess.Popen[
 
 
 @contextmanager
-def browse(width: int, height: int) -> Iterator[Page]:
-    """A page in a browser with an empty profile. Without a browser the test is skipped, but fails on CI."""
+def browse(width: int, height: int, credentials: HttpCredentials | None = None) -> Iterator[Page]:
+    """A page in a browser with an empty profile. Without a browser the test is skipped, but fails on CI.
+
+    ``credentials``: for a server that asks for them.
+    """
     program = os.environ.get("BNN_BROWSER") or next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         peers.missing(
@@ -89,7 +92,7 @@ def browse(width: int, height: int) -> Iterator[Page]:
         peers.missing(f"playwright cannot be imported ({error}); try: pip install 'bnnlib[dev]'")
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=program, args=FLAGS)
-        page = browser.new_page(viewport={"width": width, "height": height})
+        page = browser.new_page(viewport={"width": width, "height": height}, http_credentials=credentials)
         page.add_init_script(SETTLED)
         page.set_default_timeout(PAGE_S * 1000)
         yield page
@@ -98,7 +101,7 @@ def browse(width: int, height: int) -> Iterator[Page]:
 
 def rows(page: Page) -> dict[str, dict[str, str]]:
     """The list of runs: the cells that have a value, by the name of the run and of the column."""
-    page.locator(".ag-cell[col-id='tags.`changed`']").first.wait_for()  # the view's columns are there
+    page.locator(".ag-cell[col-id='params.`model.bits`']").first.wait_for()  # the view's columns are there
     found: dict[str, dict[str, str]] = {}
     for row, column, text in page.locator(".ag-row").evaluate_all(CELLS):
         if text != "-":
