@@ -20,22 +20,30 @@ def predict(
     paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files, or folders of them.")],
     model: PackedFile = None,
     top: Annotated[int, typer.Option(min=1, max=10, help="Number of digits to show for each file.")] = 2,
+    multi: Annotated[
+        bool, typer.Option("--multi", help="Read several digits in a picture, from left to right.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with an object for each file.")] = False,
 ) -> None:
-    """Name the digit in each image: PNG, JPEG, BMP, GIF or TIFF, of any size and colours.
+    """Name the digit in each image: PNG, JPEG, BMP, GIF, TIFF or WebP, of any size and colours.
 
     A folder stands for the image files directly in it. A bad file is reported, and the others are still classified.
+    `unsure` marks a picture that is unlike the digits of the training data.
     """
-    from bnnlib.serving import predict
+    from bnnlib.serving import images, predict
 
-    outcomes = predict.classify(paths, predict.load(model))
+    for path in paths:
+        for passed in images.passed_over(path):
+            typer.echo(f"warning: {passed}: not read: {images.UNREAD}", err=True)
+    outcomes = predict.classify(paths, predict.load(model), multi)
     for outcome in outcomes:
         if outcome.error is not None:
             typer.echo(f"error: {outcome.error}", err=True)
         elif not as_json:
             typer.echo(predict.line(outcome, top))
     if as_json:
-        typer.echo(json.dumps([predict.record(outcome, top) for outcome in outcomes], indent=2, allow_nan=False))
+        found = predict.records(outcomes, top) if multi else [predict.record(outcome, top) for outcome in outcomes]
+        typer.echo(json.dumps(found, indent=2, allow_nan=False))
     if any(outcome.error is not None for outcome in outcomes):
         raise typer.Exit(1)
 

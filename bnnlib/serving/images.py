@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnlib.serving.decoding import LARGEST_IMAGE, ImageError, decode
-from bnnlib.serving.preparation import prepare
+from bnnlib.serving.decoding import ImageError, decode
+from bnnlib.serving.preparation import Digit, digits, only, prepare
 
-__all__ = ["ImageError", "find", "load"]
+__all__ = ["ImageError", "find", "load", "load_digits"]
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff"})
-LARGEST_FILE = LARGEST_IMAGE * 8  # bytes: that many pixels of four uncompressed channels of 16 bits
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+OTHERS = frozenset({".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".svg", ".pdf", ".raw", ".dng", ".cr2", ".nef"})
+UNREAD = f"images of these kinds are: {', '.join(sorted(SUFFIXES))}; save it as PNG or JPEG"
+LARGEST_FILE = 1 << 27  # bytes
 
 
 def find(path: Path) -> list[Path]:
@@ -36,9 +38,23 @@ def find(path: Path) -> list[Path]:
     return found
 
 
+def passed_over(path: Path) -> list[Path]:
+    """The files of a folder that are images of a kind that is not read, by their names."""
+    try:
+        return sorted(item for item in path.iterdir() if item.suffix.lower() in OTHERS) if path.is_dir() else []
+    except OSError:
+        return []  # `find` tells what is wrong with the folder
+
+
 def load(path: Path) -> NDArray[np.uint8]:
     """An image file as an image like MNIST's, uint8 (28, 28); `ImageError` names the file and what is wrong."""
     return prepare(decode(_read(path), str(path)), str(path))
+
+
+def load_digits(path: Path, multi: bool) -> list[Digit]:
+    """The digits of an image file from left to right, exactly one unless ``multi``; `ImageError` as in `load`."""
+    grey = decode(_read(path), str(path))
+    return digits(grey, str(path)) if multi else [only(digits(grey, str(path)), str(path))]
 
 
 def _looks_like_image(path: Path) -> bool:

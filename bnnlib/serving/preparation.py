@@ -7,12 +7,17 @@ aspect ratio kept, and then placed so that its centre of mass is the centre of t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from bnnlib.data.mnist import SIDE, WHITE
-from bnnlib.serving.decoding import LEAST_CONTRAST, extremes, no_digit
+from bnnlib.serving import cleaning
+from bnnlib.serving.cleaning import Box
+from bnnlib.serving.decoding import LEAST_CONTRAST, ImageError, extremes, no_digit
+from bnnlib.serving.morphology import Mask, dilated
 
 BOX = 20  # the foreground's longer side, in pixels
 CENTRE = SIDE // 2  # row and column of the centre of mass, which is within half a pixel of it in all of MNIST
@@ -27,18 +32,94 @@ VARIATION = 2.75
 SOLID = 0.5
 # Outer rows and columns that together hold at most this share of the foreground, at each side, are cut off as specks.
 SPECKS = 0.002
+MOST = 20  # digits in a picture
+# A closer look agrees with what is plain if at most this share of the foreground lies outside the digit found, ...
+OUTSIDE = 0.02
+# ... and at least this share of the digit's solid pixels is brighter in the foreground than that share of white.
+COVERED, SHOWN = 0.7, 0.25
+
+
+@dataclass(frozen=True)
+class Digit:
+    """A digit of a picture: its box (left, top, right, bottom; pixels) and its image like MNIST's, uint8 (28, 28)."""
+
+    box: Box
+    image: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Plain:
+    """What differs from the border's median brightness: 0 to 255 (mode L), the box around it, and its polarity."""
+
+    foreground: Image.Image
+    box: Box
+    light: bool
+
+    def image(self) -> NDArray[np.uint8]:
+        """The foreground as an image like MNIST's."""
+        return _centred(_scaled(self.foreground.crop(self.box).convert("F")))
 
 
 def prepare(grey: Image.Image, name: str) -> NDArray[np.uint8]:
-    """A grey image (mode L) as an image like MNIST's, uint8 (28, 28); `ImageError` if it shows no digit.
+    """A grey image (mode L) as an image like MNIST's, uint8 (28, 28); `ImageError` if it does not show one digit.
 
     ``name`` is what an `ImageError` calls the file.
     """
-    return _centred(_scaled(_foreground(grey, name)))
+    return only(digits(grey, name), name).image
 
 
-def _foreground(grey: Image.Image, name: str) -> Image.Image:
-    """Foreground from 0 to 255 (mode L) in its bounding box, with specks cut off.
+def only(found: list[Digit], name: str) -> Digit:
+    """The one digit of a picture; `ImageError` if there are several."""
+    if len(found) > 1:
+        raise ImageError(
+            f"{name}: several shapes: {len(found)}, expected one digit; cut the picture to one of them, or read all of "
+            "them with --multi"
+        )
+    return found[0]
+
+
+def digits(grey: Image.Image, name: str) -> list[Digit]:
+    """All digits of a grey image (mode L), from left to right; `ImageError` if there is none."""
+    plain = simple_look(grey, name)
+    view = cleaning.reduced(grey)
+    look = cleaning.look(view, plain.light)
+    if _agree(plain, look) and not look.solid:
+        return [Digit(plain.box, plain.image())]
+    best = cleaning.better(look, cleaning.look(view, not plain.light))
+    if not best.scene.digits or (best is look and _agree(plain, look)):
+        return [Digit(plain.box, plain.image())]
+    if len(best.scene.digits) > MOST:
+        raise no_digit(name, f"{len(best.scene.digits)} shapes, expected at most {MOST}: noise, text or a texture")
+    return [_digit(grey, best, mask) for mask in best.scene.digits]
+
+
+def _digit(grey: Image.Image, look: cleaning.Look, mask: Mask) -> Digit:
+    box = cleaning.box_of(mask, look.view, grey.size)
+    side = max(mask.shape) * max(box[2] - box[0], box[3] - box[1]) / max(grey.size)
+    small = side < cleaning.SMALL and max(grey.size) > 1.3 * max(mask.shape)
+    strokes = cleaning.nearer(grey, look.light, box) if small else None
+    return Digit(box, _centred(_scaled(Image.fromarray(look.strokes(mask) if strokes is None else strokes))))
+
+
+def _agree(plain: Plain, look: cleaning.Look) -> bool:
+    """Whether a closer look at the picture found what is plain to see, and nothing else."""
+    if len(look.scene.digits) != 1:
+        return False
+    [mask] = look.scene.digits
+    scale = look.view.width / plain.foreground.width
+    (top, bottom), (left, right) = cleaning.extent(mask)
+    reach = max(0.07 * max(bottom - top, right - left), 1.5 * scale, 2)
+    sides = zip((left, top, right, bottom), plain.box, strict=True)
+    if any(abs(side - other * scale) > reach for side, other in sides):
+        return False
+    shown = np.asarray(plain.foreground.resize(look.view.size, Image.Resampling.BOX), np.float32)
+    solid = mask & (look.relief.depth >= cleaning.SOLID)
+    outside = float(shown[~dilated(mask, round(reach))].sum()) / max(1.0, float(shown.sum()))
+    return outside <= OUTSIDE and float((shown[solid] > SHOWN * WHITE).mean()) >= COVERED
+
+
+def simple_look(grey: Image.Image, name: str) -> Plain:
+    """Foreground from 0 to 255 (mode L) and its bounding box, with specks cut off.
 
     The background is the median of the border's pixels. The foreground is dark if the darkest pixel is at least as far
     from the background as the lightest, else light. The furthest pixel becomes 255; pixels too near to the background
@@ -55,14 +136,15 @@ def _foreground(grey: Image.Image, name: str) -> Image.Image:
             f"background's {background}",
         )
     levels = np.arange(WHITE + 1)
-    depth = background - levels if background - low >= high - background else levels - background
+    light = background - low < high - background
+    depth = levels - background if light else background - levels
     variation = float(np.percentile(np.abs(border.astype(np.int16) - background), 90))
     faint = min(max(FAINT * contrast, VARIATION * variation), SOLID * contrast)
     table = np.where(depth >= faint, depth * WHITE / contrast, 0).round().clip(0, WHITE).astype(int)
     foreground = grey.point(table.tolist())
     values = np.asarray(foreground)
     (left, right), (top, bottom) = (_span(values.sum(axis=axis)) for axis in (0, 1))
-    return foreground.crop((left, top, right, bottom))
+    return Plain(foreground, (left, top, right, bottom), light)
 
 
 def _span(profile: NDArray[np.uint64]) -> tuple[int, int]:
@@ -95,7 +177,7 @@ def _scaled(foreground: Image.Image) -> NDArray[np.float32]:
     scale = BOX / max(foreground.size)
     width, height = (max(1, round(side * scale)) for side in foreground.size)
     # In floats: of a thin line on a large sheet little is left in each pixel, and 8 bits would round it away.
-    small = np.asarray(foreground.convert("F").resize((width, height), Image.Resampling.BICUBIC)).clip(0, None)
+    small = np.asarray(foreground.resize((width, height), Image.Resampling.BICUBIC)).clip(0, None)
     return small * np.float32(WHITE / small.max())
 
 

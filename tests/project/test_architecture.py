@@ -29,8 +29,10 @@ HOMES = {
     "pypi_simple": {"bnnlib/data/sources.py"},
     "torchvision": {"bnnlib/data/sources.py", "bnnlib/benchmark/training/baseline_loop.py"},
     "PIL": {
+        "bnnlib/serving/cleaning.py",
         "bnnlib/serving/decoding.py",
         "bnnlib/serving/preparation.py",
+        "bnnlib/serving/shading.py",
         "bnnlib/benchmark/training/baseline_loop.py",
     },
     "numba": {"bnnlib/packed/jit.py", "bnnlib/packed/kernels.py", "bnnlib/packed/vectors.py"},

@@ -26,8 +26,8 @@ from bnnlib.serving.images import ImageError
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "empty (0 bytes); a file of one of these formats is needed: PNG, JPEG, BMP, GIF, TIFF"),
-        (b"hello", "not an image of a known format; known: PNG, JPEG, BMP, GIF, TIFF"),
+        (b"", "empty (0 bytes); a file of one of these formats is needed: PNG, JPEG, BMP, GIF, TIFF, WEBP"),
+        (b"hello", "not an image of a known format; known: PNG, JPEG, BMP, GIF, TIFF, WEBP"),
         (saved(drawing(), "PPM"), "not an image of a known format"),
         (saved(drawing())[:100], "damaged, or of a kind that is not read ("),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a known format"),
@@ -43,8 +43,8 @@ def test_what_is_not_an_image(tmp_path: Path, content: bytes, message: str) -> N
 
 @pytest.mark.parametrize("kind", EXTENSIONS)
 def test_a_truncated_file(kind: str) -> None:
-    generator = np.random.default_rng(0)
-    content = saved(Image.fromarray(generator.integers(0, 256, (60, 60), dtype=np.uint8)), kind)
+    noise = np.random.default_rng(0).integers(0, 20, (60, 60))  # so that nothing of the file can be left out
+    content = saved(Image.fromarray((np.asarray(drawing(60)) * 0.9 + noise).clip(0, WHITE).astype(np.uint8)), kind)
     assert read(content).shape == (28, 28)
     with pytest.raises(ImageError, match=r"^x: (damaged|not an image)"):
         read(content[: len(content) // 2])
@@ -110,7 +110,7 @@ def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     with path.open("wb") as file:
         file.truncate(images.LARGEST_FILE + 1)  # sparse: takes no space on the disk
-    with pytest.raises(ImageError, match=f"^{path}: 536870913 bytes, at most 536870912 are read; save"):
+    with pytest.raises(ImageError, match=f"^{path}: 134217729 bytes, at most 134217728 are read; save"):
         images.load(path)
 
 
@@ -154,13 +154,21 @@ def test_a_folder_stands_for_the_images_directly_in_it_by_name(tmp_path: Path) -
     assert images.find(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]  # a file that is named is tried
 
 
+def test_kinds_that_are_not_read_are_named(tmp_path: Path) -> None:
+    for name in ("a.heic", "b.HEIF", "c.png", "d.jfif", "e.jpe", "f.webp", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [path.name for path in images.passed_over(tmp_path)] == ["a.heic", "b.HEIF"]
+    assert [path.name for path in images.find(tmp_path)] == ["c.png", "d.jfif", "e.jpe", "f.webp"]
+    assert images.passed_over(tmp_path / "a.heic") == []
+
+
 def test_a_folder_without_images(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(ImageError) as caught:
         images.find(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}: a folder without images; files directly in it whose names end in .bmp, .gif, .jpeg, .jpg, .png, "
-        ".tif, .tiff are read: name a folder that holds such files, or name the files"
+        f"{tmp_path}: a folder without images; files directly in it whose names end in .bmp, .gif, .jfif, .jpe, "
+        ".jpeg, .jpg, .png, .tif, .tiff, .webp are read: name a folder that holds such files, or name the files"
     )
 
 

@@ -152,6 +152,7 @@ SURE = Outcome("a b.png", (Guess(7, 0.99751), Guess(9, 0.00149), Guess(0, 0.001)
 def test_lines_for_people() -> None:
     assert predict.line(SURE, 2) == "digit 7  0.998  (then 9  0.001)  a b.png"
     assert predict.line(SURE, 1) == "digit 7  0.998  a b.png"
+    assert predict.line(dataclasses.replace(SURE, sure=False), 2) == "digit 7  0.998  unsure  (then 9  0.001)  a b.png"
     assert predict.line(SURE, 10) == "digit 7  0.998  (then 9  0.001, 0  0.001)  a b.png"
     assert predict.line(dataclasses.replace(SURE, file=os.fsdecode(b"\xff.png")), 1).endswith("  \\udcff.png")
 
@@ -160,7 +161,19 @@ def test_records_for_programs() -> None:
     runner_up = {"digit": 9, "probability": 0.00149}
     first = {"digit": 7, "probability": 0.99751}
     assert predict.record(SURE, 2) == {
-        "file": "a b.png", **first, "runner_up": runner_up, "top": [first, runner_up],
+        "file": "a b.png", **first, "runner_up": runner_up, "top": [first, runner_up], "sure": True, "box": None,
     }  # fmt: skip
-    assert predict.record(SURE, 1) == {"file": "a b.png", **first, "runner_up": runner_up, "top": [first]}
+    boxed = dataclasses.replace(SURE, sure=False, box=(1, 2, 30, 40))
+    assert predict.record(boxed, 1) == {
+        "file": "a b.png", **first, "runner_up": runner_up, "top": [first], "sure": False, "box": [1, 2, 30, 40],
+    }  # fmt: skip
     assert predict.record(Outcome("x", (), "x: gone"), 2) == {"file": "x", "error": "x: gone"}
+
+
+def test_records_of_several_digits_are_one_for_each_file() -> None:
+    second = dataclasses.replace(SURE, place=1, box=(5, 0, 9, 9))
+    found = predict.records([SURE, second, Outcome("x", (), "x: gone"), dataclasses.replace(SURE, file="c")], 1)
+    assert [(each["file"], len(each["digits"]) if "digits" in each else each["error"]) for each in found] == [
+        ("a b.png", 2), ("x", "x: gone"), ("c", 1),
+    ]  # fmt: skip
+    assert found[0]["digits"][1]["box"] == [5, 0, 9, 9]

@@ -57,10 +57,34 @@ def test_json_is_one_array_with_an_object_for_each_file(bnn: Bnn, seven: str) ->
     code, output, errors = bnn("--json", "--top", "3", seven, "gone.png")
     good, bad = json.loads(output)
     assert code == 1
-    assert list(good) == ["file", "digit", "probability", "runner_up", "top"]
+    assert list(good) == ["file", "digit", "probability", "runner_up", "top", "sure", "box"]
     assert (good["file"], good["digit"], len(good["top"])) == ("seven.png", 7, 3)
     assert good["top"][1] == good["runner_up"]
     assert bad == {"file": "gone.png", "error": errors.removeprefix("error: ").rstrip("\n")}
+
+
+def test_several_digits_from_left_to_right(bnn: Bnn, parts: dict[str, splits.Split]) -> None:
+    page = Image.new("L", (650, 300), 255)
+    for place in range(3):  # 7, 2, 1
+        page.paste(enlarged(parts["test"].images[place], 200), (15 + 205 * place, 50))
+    page.save("three.png")
+    code, output, errors = bnn("three.png")
+    assert (code, output) == (1, "")
+    assert "three.png: several shapes: 3" in errors
+    assert "--multi" in errors
+    code, output, _ = bnn("--multi", "three.png")
+    assert (code, [line.split()[1] for line in output.splitlines()]) == (0, ["7", "2", "1"])
+    [found] = json.loads(bnn("--multi", "--json", "three.png")[1])
+    assert [digit["digit"] for digit in found["digits"]] == [7, 2, 1]
+    boxes = [digit["box"] for digit in found["digits"]]
+    assert all(15 + 205 * place <= box[0] < box[2] <= 215 + 205 * place for place, box in enumerate(boxes))
+
+
+def test_what_a_folder_holds_and_is_not_read_is_named(bnn: Bnn, seven: str) -> None:
+    Path("photo.heic").write_bytes(b"x")
+    code, output, errors = bnn(".")
+    assert (code, len(output.splitlines())) == (0, 1)
+    assert errors.startswith("warning: photo.heic: not read: images of these kinds are: .bmp, ")
 
 
 def test_json_of_good_files_alone(bnn: Bnn, seven: str) -> None:

@@ -1,0 +1,219 @@
+"""The shapes in a picture: which of its connected parts belong to a digit, and which are lines, frames, dirt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnlib.serving import lines, morphology
+from bnnlib.serving.morphology import Mask
+from bnnlib.serving.shading import Relief
+
+FAINT, SOLID = 0.2, 0.45  # of the depth of strokes: a digit has a solid part, and what is faint around it belongs to it
+LONG_LINE, WHOLE = 0.45, 0.9  # of the picture's longer side, or of the one that it goes along
+SPECK_SIDE, SPECK_AREA = 0.3, 0.05  # of the largest shape
+OTHER_SIDE, OTHER_AREA = 0.35, 0.1  # of the largest shape: from here on a shape is another digit
+NEAR, BESIDE, ABOVE = 0.22, 0.07, 0.3  # gaps between the parts of a digit, of the longer side of its largest part
+FLAT = 0.12  # of the picture's side: a stroke that ends at the edge, rather than a margin
+DOT = 0.06  # of the longer side of the largest part: specks, and crossings of lines
+THIN_WALL = 4  # pixels
+UNDERLINE = 1.3  # of the longer side of the largest shape: a flat part that is longer is a line
+ENCLOSED = 0.7  # share of a shape's rows and columns with a frame on both sides
+
+
+@dataclass(frozen=True)
+class Part:
+    """A connected part: its number in the labels, its box (first and last plus one), its pixels."""
+
+    number: int
+    top: int
+    left: int
+    bottom: int
+    right: int
+    area: int
+
+    @property
+    def height(self) -> int:
+        """Of the box."""
+        return self.bottom - self.top
+
+    @property
+    def side(self) -> int:
+        """The longer side of the box."""
+        return max(self.bottom - self.top, self.right - self.left)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The digits found, each as a mask (height, width), from left to right; and what was left out."""
+
+    digits: list[Mask]
+    left_out: set[str] = field(default_factory=set)
+
+
+def find(relief: Relief) -> Scene:
+    """Look for digits in the relief of a picture."""
+    faint = relief.depth > min(max(FAINT, relief.noise), 0.5)
+    solid = relief.depth > min(max(SOLID, relief.noise), 0.6)
+    left_out = set()
+    ruled = _ruled(faint)
+    if (solid & ~ruled).sum() > 0.02 * solid.sum() and ruled.any():
+        left_out.add("lines")
+    else:
+        ruled = np.zeros_like(faint)
+    solid, faint = solid & ~ruled, faint & ~ruled
+    labels = morphology.label(solid)
+    parts = [part for part in measure(labels) if not _rung(part, ruled)]
+    kept, dropped = _without_dirt(parts, labels)
+    left_out |= dropped
+    groups = _groups(kept, labels)
+    return Scene([_grown(labels, group, faint) for group in groups], left_out)
+
+
+def _ruled(mask: Mask) -> Mask:
+    height, width = mask.shape
+    longer = max(mask.shape)  # on a narrow strip a digit is as high as the strip
+    level = lines.across(mask, min(LONG_LINE * longer, WHOLE * width))
+    upright = lines.across(np.ascontiguousarray(mask.T), min(LONG_LINE * longer, WHOLE * height)).T
+    return level | upright
+
+
+def measure(labels: NDArray[np.int32]) -> list[Part]:
+    """The parts of a labelled picture, the largest first, specks of one or two pixels left out."""
+    count = int(labels.max())
+    area = np.bincount(labels.ravel(), minlength=count + 1)
+    rows, columns = np.nonzero(labels)
+    numbers = labels[rows, columns]
+    low = np.full((2, count + 1), 1 << 30)
+    high = np.full((2, count + 1), -1)
+    for axis, places in enumerate((rows, columns)):
+        np.minimum.at(low[axis], numbers, places)
+        np.maximum.at(high[axis], numbers, places)
+    order = [number for number in np.argsort(-area[1:], kind="stable") + 1 if area[number] > 2]
+    return [
+        Part(int(n), int(low[0, n]), int(low[1, n]), int(high[0, n]) + 1, int(high[1, n]) + 1, int(area[n]))
+        for n in order[:200]
+    ]
+
+
+def _without_dirt(parts: list[Part], labels: NDArray[np.int32]) -> tuple[list[Part], set[str]]:
+    left_out: set[str] = set()
+    inner = [part for part in parts if not _at_edge(part, labels.shape)]
+    inside = [part for part in inner if part.side > 0.06 * max(labels.shape) and part.area > 20]
+    if inside and len(inner) < len(parts):
+        main = max(inner, key=lambda part: part.area)
+        parts = [part for part in parts if part in inner or _reaches_out(part, main, labels.shape)]
+        left_out.add("edges")
+    framed = [
+        part for part in parts if any(_encloses(part, other, labels) for other in parts[:20] if other is not part)
+    ]
+    if framed and len(framed) < len(parts):
+        parts = [part for part in parts if part not in framed]
+        left_out.add("frames")
+    parts, straight = _without_strokes(parts, labels)
+    if straight:
+        left_out.add("lines")
+    return parts, left_out
+
+
+def _rung(part: Part, ruled: Mask) -> bool:
+    """Whether a straight thin part goes from one line to another, as the walls of a row of boxes do."""
+    box = part.bottom - part.top, part.right - part.left
+    if max(box) < 4 * min(box) or part.area > THIN_WALL * max(box):
+        return False
+    upright = box[0] > box[1]
+    across = slice(max(0, (part.left if upright else part.top) - 2), (part.right if upright else part.bottom) + 2)
+    first, last = (part.top, part.bottom) if upright else (part.left, part.right)
+    ends = (ruled if upright else ruled.T)[:, across]
+    return bool(ends[max(0, first - 5) : first + 2].any() and ends[last - 2 : last + 5].any())
+
+
+def _reaches_out(part: Part, main: Part, shape: tuple[int, ...]) -> bool:
+    """Whether a part at the edge of the picture is the end of a stroke, near the largest part inside."""
+    flat = min(part.height / shape[0], (part.right - part.left) / shape[1])
+    return flat < FLAT and part.side > OTHER_SIDE * main.side and _belong(part, main, main.side)
+
+
+def _at_edge(part: Part, shape: tuple[int, ...]) -> bool:
+    return part.top <= 1 or part.left <= 1 or part.bottom >= shape[0] - 1 or part.right >= shape[1] - 1
+
+
+def _encloses(frame: Part, part: Part, labels: NDArray[np.int32]) -> bool:
+    """Whether the part lies in the frame: it has pixels of the frame on all four sides."""
+    if part.side < 0.25 * frame.side or not (
+        frame.top < part.top and frame.left < part.left and frame.bottom > part.bottom and frame.right > part.right
+    ):
+        return False
+    own = labels == frame.number
+    rows, columns = slice(part.top, part.bottom), slice(part.left, part.right)
+    sides = (
+        own[rows, : part.left].any(axis=1),
+        own[rows, part.right :].any(axis=1),
+        own[: part.top, columns].any(axis=0),
+        own[part.bottom :, columns].any(axis=0),
+    )
+    return all(float(side.mean()) >= ENCLOSED for side in sides)
+
+
+def _without_strokes(parts: list[Part], labels: NDArray[np.int32]) -> tuple[list[Part], bool]:
+    """Drop flat, straight parts beside something that is no line."""
+    flat = [part for part in parts if part.right - part.left > 6 * (part.bottom - part.top) and part.area > 20]
+    rest = [part for part in parts if part not in flat]
+    if not flat or not rest:
+        return parts, False
+    largest = max(rest, key=lambda part: part.area)
+    flat = [part for part in flat if part.side > UNDERLINE * largest.side]
+    return [part for part in parts if part not in flat], bool(flat)
+
+
+def _groups(parts: list[Part], labels: NDArray[np.int32]) -> list[list[Part]]:
+    """The parts of each digit, from left to right; specks are left out."""
+    if not parts:
+        return []
+    largest = max(parts, key=lambda part: part.area * part.side)
+    close = [part for part in parts if part.area > 0.001 * largest.area]
+    group = list(range(len(close)))
+    for i in range(len(close)):
+        for j in range(i):
+            if group[i] != group[j] and _belong(close[i], close[j], largest.side):
+                group = [group[j] if g == group[i] else g for g in group]
+    found = [[part for part, g in zip(close, group, strict=True) if g == number] for number in sorted(set(group))]
+    main = max(found, key=lambda each: sum(part.area for part in each))
+    area, side = sum(part.area for part in main), _side(main)
+    found = [
+        each
+        for each in found
+        if each is main or (sum(part.area for part in each) > OTHER_AREA * area and _side(each) > OTHER_SIDE * side)
+    ]
+    return sorted(found, key=lambda each: min(part.left for part in each))
+
+
+def _side(parts: list[Part]) -> int:
+    return max(
+        max(part.bottom for part in parts) - min(part.top for part in parts),
+        max(part.right for part in parts) - min(part.left for part in parts),
+    )
+
+
+def _belong(one: Part, other: Part, side: int) -> bool:
+    """Whether two parts are near enough to be of one digit, by their boxes."""
+    down = max(one.top, other.top) - min(one.bottom, other.bottom)
+    aside = max(one.left, other.left) - min(one.right, other.right)
+    gap = max(down, aside, 0)
+    narrower = min(one.right - one.left, other.right - other.left)
+    if min(one.side, other.side) < DOT * side:
+        return gap <= BESIDE * side
+    bit = min(one.height, other.height) < OTHER_SIDE * side  # a digit beside another is as high
+    if aside < 0:
+        return gap <= (ABOVE if -aside >= 0.4 * narrower else NEAR) * side
+    return gap <= (NEAR if bit else BESIDE) * side
+
+
+def _grown(labels: NDArray[np.int32], group: list[Part], faint: Mask) -> Mask:
+    """The digit's solid parts with what is faint around them."""
+    mask = np.isin(labels, [part.number for part in group])
+    for _ in range(max(2, round(0.04 * _side(group)))):
+        mask = mask | (morphology.dilated(mask, 1) & faint)
+    return mask
