@@ -33,6 +33,9 @@ SOLID = 0.5
 # Outer rows and columns that together hold at most this share of the foreground, at each side, are cut off as specks.
 SPECKS = 0.002
 MOST = 20  # digits in a picture
+TINY = 40  # pixels: a picture whose longer side is less was prepared by a program
+FRAMED, CENTRED = 0.025, 0.04  # of the side
+SHEET = 0.72  # of its box: what is fuller is rather a sheet than strokes
 # A closer look agrees with what is plain if at most this share of the foreground lies outside the digit found, ...
 OUTSIDE = 0.02
 # ... and at least this share of the digit's solid pixels is brighter in the foreground than that share of white.
@@ -54,6 +57,21 @@ class Plain:
     foreground: Image.Image
     box: Box
     light: bool
+
+    @property
+    def framed(self) -> bool:
+        """Whether the picture is framed as MNIST's are: 20 of 28 parts, the centre of mass in the middle.
+
+        It was cut out as one digit, and all that is on it belongs to the digit, in however many parts.
+        """
+        width, height = self.foreground.size
+        left, top, right, bottom = self.box
+        if width != height or abs(max(right - left, bottom - top) / width - BOX / SIDE) > FRAMED:
+            return False
+        values = np.asarray(self.foreground)
+        sums = (values.sum(axis=axis, dtype=np.float64) for axis in (0, 1))
+        centres = (float(np.average(np.arange(width), weights=each)) / width for each in sums)
+        return all(abs(centre - 0.5) <= CENTRED for centre in centres)
 
     def image(self) -> NDArray[np.uint8]:
         """The foreground as an image like MNIST's."""
@@ -81,13 +99,16 @@ def only(found: list[Digit], name: str) -> Digit:
 def digits(grey: Image.Image, name: str) -> list[Digit]:
     """All digits of a grey image (mode L), from left to right; `ImageError` if there is none."""
     plain = simple_look(grey, name)
+    simple = [Digit(plain.box, plain.image())]
+    if max(grey.size) <= TINY:
+        return simple
     view = cleaning.reduced(grey)
     look = cleaning.look(view, plain.light)
-    if _agree(plain, look) and not look.solid:
-        return [Digit(plain.box, plain.image())]
+    if _agree(plain, look) and (not look.solid or (plain.framed and look.fill < SHEET)):
+        return simple
     best = cleaning.better(look, cleaning.look(view, not plain.light))
-    if not best.scene.digits or (best is look and _agree(plain, look)):
-        return [Digit(plain.box, plain.image())]
+    if not best.scene.digits or (best is look and _trusted(plain, look)):
+        return simple
     if len(best.scene.digits) > MOST:
         raise no_digit(name, f"{len(best.scene.digits)} shapes, expected at most {MOST}: noise, text or a texture")
     return [_digit(grey, best, mask) for mask in best.scene.digits]
@@ -106,16 +127,36 @@ def _agree(plain: Plain, look: cleaning.Look) -> bool:
     if len(look.scene.digits) != 1:
         return False
     [mask] = look.scene.digits
-    scale = look.view.width / plain.foreground.width
-    (top, bottom), (left, right) = cleaning.extent(mask)
-    reach = max(0.07 * max(bottom - top, right - left), 1.5 * scale, 2)
-    sides = zip((left, top, right, bottom), plain.box, strict=True)
-    if any(abs(side - other * scale) > reach for side, other in sides):
+    reach = _reach(plain, look)
+    if not _same_box(plain, look, reach):
         return False
     shown = np.asarray(plain.foreground.resize(look.view.size, Image.Resampling.BOX), np.float32)
     solid = mask & (look.relief.depth >= cleaning.SOLID)
     outside = float(shown[~dilated(mask, round(reach))].sum()) / max(1.0, float(shown.sum()))
     return outside <= OUTSIDE and float((shown[solid] > SHOWN * WHITE).mean()) >= COVERED
+
+
+def _reach(plain: Plain, look: cleaning.Look) -> float:
+    """How far the edges of a digit may be apart, in pixels of the view."""
+    (top, bottom), (left, right) = cleaning.extent(look.shown)
+    return max(0.07 * max(bottom - top, right - left), 1.5 * look.view.width / plain.foreground.width, 2)
+
+
+def _same_box(plain: Plain, look: cleaning.Look, reach: float) -> bool:
+    scale = look.view.width / plain.foreground.width
+    (top, bottom), (left, right) = cleaning.extent(look.shown)
+    sides = zip((left, top, right, bottom), plain.box, strict=True)
+    return all(abs(side - other * scale) <= reach for side, other in sides)
+
+
+def _trusted(plain: Plain, look: cleaning.Look) -> bool:
+    """Whether to keep what is plain to see although a closer look found less, or several parts of it."""
+    if _agree(plain, look):
+        return True
+    if look.scene.left_out:
+        return False
+    # It took parts out of very wide strokes; or the picture was cut out as one digit, of several parts.
+    return plain.framed or (look.outlined < cleaning.OUTLINED and _same_box(plain, look, _reach(plain, look)))
 
 
 def simple_look(grey: Image.Image, name: str) -> Plain:

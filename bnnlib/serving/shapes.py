@@ -104,7 +104,7 @@ def _without_dirt(parts: list[Part], labels: NDArray[np.int32]) -> tuple[list[Pa
     inside = [part for part in inner if part.side > 0.06 * max(labels.shape) and part.area > 20]
     if inside and len(inner) < len(parts):
         main = max(inner, key=lambda part: part.area)
-        parts = [part for part in parts if part in inner or _reaches_out(part, main, labels.shape)]
+        parts = [part for part in parts if part in inner or _reaches_out(part, main, labels)]
         left_out.add("edges")
     framed = [
         part for part in parts if any(_encloses(part, other, labels) for other in parts[:20] if other is not part)
@@ -130,10 +130,13 @@ def _rung(part: Part, ruled: Mask) -> bool:
     return bool(ends[max(0, first - 5) : first + 2].any() and ends[last - 2 : last + 5].any())
 
 
-def _reaches_out(part: Part, main: Part, shape: tuple[int, ...]) -> bool:
-    """Whether a part at the edge of the picture is the end of a stroke, near the largest part inside."""
-    flat = min(part.height / shape[0], (part.right - part.left) / shape[1])
-    return flat < FLAT and part.side > OTHER_SIDE * main.side and _belong(part, main, main.side)
+def _reaches_out(part: Part, main: Part, labels: NDArray[np.int32]) -> bool:
+    """Whether a part that touches the edge of the picture with its end alone is a stroke of the digit."""
+    edges = labels[:2], labels[-2:], labels[:, :2].T, labels[:, -2:].T
+    contacts = [float((edge == part.number).any(axis=0).mean()) for edge in edges]
+    if sum(contact > 0 for contact in contacts) > 1 or max(contacts) > FLAT:
+        return False
+    return main.side < OTHER_SIDE * part.side or (part.side > OTHER_SIDE * main.side and _belong(part, main, main.side))
 
 
 def _at_edge(part: Part, shape: tuple[int, ...]) -> bool:
@@ -181,13 +184,17 @@ def _groups(parts: list[Part], labels: NDArray[np.int32]) -> list[list[Part]]:
                 group = [group[j] if g == group[i] else g for g in group]
     found = [[part for part, g in zip(close, group, strict=True) if g == number] for number in sorted(set(group))]
     main = max(found, key=lambda each: sum(part.area for part in each))
-    area, side = sum(part.area for part in main), _side(main)
+    area, height = sum(part.area for part in main), _height(main)
     found = [
         each
         for each in found
-        if each is main or (sum(part.area for part in each) > OTHER_AREA * area and _side(each) > OTHER_SIDE * side)
+        if each is main or (sum(part.area for part in each) > OTHER_AREA * area and _height(each) > OTHER_SIDE * height)
     ]
     return sorted(found, key=lambda each: min(part.left for part in each))
+
+
+def _height(parts: list[Part]) -> int:
+    return max(part.bottom for part in parts) - min(part.top for part in parts)
 
 
 def _side(parts: list[Part]) -> int:
