@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -32,17 +33,13 @@ def main(reports: Path, networks: Path, root: Path, params_yaml: ParamsFile = DE
         readme.write(pages)
         for path in pages:
             log.log_artifact(path, folder=path.relative_to(root).parent)
-        _complete(log, reports, root)
-        _describe(log, reports, networks, pages[root / CARD], _passes(reports, cfg))
-
-
-def _complete(log: RunLog, reports: Path, root: Path) -> None:
-    """Let the run above show the whole result, also of the stages that DVC did not run."""
-    metrics, sizes = files.read_json(reports / "metrics.json"), files.read_json(reports / "sizes.json")
-    histories = {variant: logged.history(reports, variant) for variant in metrics}
-    for path in (reports / "metrics.json", reports / "figures", root / "dvc.lock"):
-        log.log_artifact(path, above=True)
-    log.complete(_stages(root), logged.scores(metrics, sizes), histories, note.of_results(metrics, sizes))
+        metrics, sizes = files.read_json(reports / "metrics.json"), files.read_json(reports / "sizes.json")
+        scores = logged.scores(metrics, sizes)
+        for path in (reports / "metrics.json", reports / "figures", root / "dvc.lock"):
+            log.log_artifact(path, above=True)
+        histories = {variant: logged.history(reports, variant) for variant in metrics}
+        log.complete(_stages(root), scores, histories, note.of_results(metrics, sizes))
+        _describe(log, networks, scores, pages[root / CARD], _passes(reports, cfg))
 
 
 def _stages(root: Path) -> list[str]:
@@ -51,9 +48,8 @@ def _stages(root: Path) -> list[str]:
     return [name for name, stage in graph.items() if name != LAST_STAGE and not stage.get("frozen")]
 
 
-def _describe(log: RunLog, reports: Path, networks: Path, card: str, passed: bool) -> None:
+def _describe(log: RunLog, networks: Path, found: Mapping[str, float | None], card: str, passed: bool) -> None:
     """Give the registered versions of these networks their scores on the test set and the model card."""
-    found = logged.scores(files.read_json(reports / "metrics.json"), files.read_json(reports / "sizes.json"))
     scores = {name: logged.of_network(variant, found) for name, (_, variant) in REGISTERED.items()}
     models.describe(log, {name: networks / file for name, (file, _) in REGISTERED.items()}, scores, card, passed)
 

@@ -61,8 +61,7 @@ class Look:
     @property
     def fill(self) -> float:
         """The share of their box that the digits cover."""
-        rows, columns = extent(self.shown)
-        return float(self.shown[slice(*rows), slice(*columns)].mean())
+        return float(_in_box(self.shown).mean())
 
     @cached_property
     def outlined(self) -> float:
@@ -85,10 +84,9 @@ class Look:
         if not self.scene.digits:
             return -1.0
         (top, bottom), (left, right) = extent(self.shown)
-        outside = self.outside
-        if not outside.size:
+        if not self.outside.size:
             return 0.0
-        paper, strokes = float(np.median(outside)), float(np.median(np.asarray(self.view)[self.shown]))
+        paper, strokes = self.levels
         contrast = (strokes - paper if self.light else paper - strokes) / (max(paper, strokes) + 1)
         return contrast * max(bottom - top, right - left) * self.outlined**4
 
@@ -102,14 +100,18 @@ class Look:
         around = slice(max(0, top - reach), bottom + reach), slice(max(0, left - reach), right + reach)
         return np.asarray(self.view)[around][ring[around]]
 
+    @cached_property
+    def levels(self) -> tuple[float, float]:
+        """The median brightness just outside the box of the digits, and that of the digits."""
+        return float(np.median(self.outside)), float(np.median(np.asarray(self.view)[self.shown]))
+
     @property
     def on_paper(self) -> bool:
         """Whether what is outside the box is all alike: no strokes of the other look, whose loops these would be."""
-        values = self.outside.astype(np.float32)
-        if not values.size:
+        if not self.outside.size:
             return False
-        paper, strokes = float(np.median(values)), float(np.median(np.asarray(self.view)[self.shown]))
-        return float((np.abs(values - paper) < 0.3 * abs(paper - strokes)).mean()) > UNIFORM
+        paper, strokes = self.levels
+        return float((np.abs(self.outside.astype(np.float32) - paper) < 0.3 * abs(paper - strokes)).mean()) > UNIFORM
 
 
 def look(view: Image.Image, light: bool) -> Look:
@@ -141,8 +143,7 @@ def _is_hole(inner: Look, outer: Look) -> bool:
     if not beyond.size:
         return False
     far, near, here = (float(np.median(each)) for each in (beyond, values[outer.shown], values[inner.shown]))
-    rows, columns = extent(inner.shown)
-    shape = inner.shown[slice(*rows), slice(*columns)]
+    shape = _in_box(inner.shown)
     return abs(far - here) < ALIKE * abs(far - near) and holds_square(shape, max(2, round(HOLE * max(shape.shape))))
 
 
@@ -167,10 +168,15 @@ def extent(mask: Mask) -> tuple[tuple[int, int], tuple[int, int]]:
     return (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
 
 
+def _in_box(mask: Mask) -> Mask:
+    """The part of a mask that holds all that is true."""
+    rows, columns = extent(mask)
+    return mask[slice(*rows), slice(*columns)]
+
+
 def is_blob(mask: Mask) -> bool:
     """Whether a shape is too solid to be made of strokes."""
-    rows, columns = extent(mask)
-    shape = mask[slice(*rows), slice(*columns)]
+    shape = _in_box(mask)
     full = shape.mean() > FULL and min(shape.shape) > SQUARE * max(shape.shape)
     return bool(full) or holds_square(shape, max(2, round(BLOB * max(shape.shape))))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from bnnlib.serving.shading import Relief
 
 FAINT, SOLID = 0.2, 0.45  # of the depth of strokes: a digit has a solid part, and what is faint around it belongs to it
 LONG_LINE, WHOLE = 0.45, 0.9  # of the picture's longer side, or of the one that it goes along
-SPECK_SIDE, SPECK_AREA = 0.3, 0.05  # of the largest shape
 OTHER_SIDE, OTHER_AREA = 0.35, 0.1  # of the largest shape: from here on a shape is another digit
 NEAR, BESIDE, ABOVE = 0.22, 0.07, 0.3  # gaps between the parts of a digit, of the longer side of its largest part
 FLAT = 0.12  # of the picture's side: a stroke that ends at the edge, rather than a margin
@@ -40,36 +39,36 @@ class Part:
         return self.bottom - self.top
 
     @property
+    def width(self) -> int:
+        """Of the box."""
+        return self.right - self.left
+
+    @property
     def side(self) -> int:
         """The longer side of the box."""
-        return max(self.bottom - self.top, self.right - self.left)
+        return max(self.height, self.width)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The digits found, each as a mask (height, width), from left to right; and what was left out."""
+    """The digits found, each as a mask (height, width), from left to right; and whether something was left out."""
 
     digits: list[Mask]
-    left_out: set[str] = field(default_factory=set)
+    left_out: bool = False
 
 
 def find(relief: Relief) -> Scene:
     """Look for digits in the relief of a picture."""
     faint = relief.depth > min(max(FAINT, relief.noise), 0.5)
     solid = relief.depth > min(max(SOLID, relief.noise), 0.6)
-    left_out = set()
     ruled = _ruled(faint)
-    if (solid & ~ruled).sum() > 0.02 * solid.sum() and ruled.any():
-        left_out.add("lines")
-    else:
+    if (solid & ~ruled).sum() <= 0.02 * solid.sum():  # then they are strokes
         ruled = np.zeros_like(faint)
     solid, faint = solid & ~ruled, faint & ~ruled
     labels = morphology.label(solid)
     parts = [part for part in measure(labels) if not _rung(part, ruled)]
-    kept, dropped = _without_dirt(parts, labels)
-    left_out |= dropped
-    groups = _groups(kept, labels)
-    return Scene([_grown(labels, group, faint) for group in groups], left_out)
+    kept, left_out = _without_dirt(parts, labels)
+    return Scene([_grown(labels, group, faint) for group in _groups(kept)], left_out or bool(ruled.any()))
 
 
 def _ruled(mask: Mask) -> Mask:
@@ -98,32 +97,30 @@ def measure(labels: NDArray[np.int32]) -> list[Part]:
     ]
 
 
-def _without_dirt(parts: list[Part], labels: NDArray[np.int32]) -> tuple[list[Part], set[str]]:
-    left_out: set[str] = set()
+def _without_dirt(parts: list[Part], labels: NDArray[np.int32]) -> tuple[list[Part], bool]:
+    """The parts that are not at the edge, frames or straight strokes; and whether there are such."""
+    left_out = False
     inner = [part for part in parts if not _at_edge(part, labels.shape)]
     inside = [part for part in inner if part.side > 0.06 * max(labels.shape) and part.area > 20]
     if inside and len(inner) < len(parts):
         main = max(inner, key=lambda part: part.area)
         parts = [part for part in parts if part in inner or _reaches_out(part, main, labels)]
-        left_out.add("edges")
+        left_out = True
     framed = [
         part for part in parts if any(_encloses(part, other, labels) for other in parts[:20] if other is not part)
     ]
     if framed and len(framed) < len(parts):
         parts = [part for part in parts if part not in framed]
-        left_out.add("frames")
-    parts, straight = _without_strokes(parts, labels)
-    if straight:
-        left_out.add("lines")
-    return parts, left_out
+        left_out = True
+    parts, straight = _without_strokes(parts)
+    return parts, left_out or straight
 
 
 def _rung(part: Part, ruled: Mask) -> bool:
     """Whether a straight thin part goes from one line to another, as the walls of a row of boxes do."""
-    box = part.bottom - part.top, part.right - part.left
-    if max(box) < 4 * min(box) or part.area > THIN_WALL * max(box):
+    if part.side < 4 * min(part.height, part.width) or part.area > THIN_WALL * part.side:
         return False
-    upright = box[0] > box[1]
+    upright = part.height > part.width
     across = slice(max(0, (part.left if upright else part.top) - 2), (part.right if upright else part.bottom) + 2)
     first, last = (part.top, part.bottom) if upright else (part.left, part.right)
     ends = (ruled if upright else ruled.T)[:, across]
@@ -160,9 +157,9 @@ def _encloses(frame: Part, part: Part, labels: NDArray[np.int32]) -> bool:
     return all(float(side.mean()) >= ENCLOSED for side in sides)
 
 
-def _without_strokes(parts: list[Part], labels: NDArray[np.int32]) -> tuple[list[Part], bool]:
-    """Drop flat, straight parts beside something that is no line."""
-    flat = [part for part in parts if part.right - part.left > 6 * (part.bottom - part.top) and part.area > 20]
+def _without_strokes(parts: list[Part]) -> tuple[list[Part], bool]:
+    """Drop flat, straight parts beside something that is no line; and whether there are such."""
+    flat = [part for part in parts if part.width > 6 * part.height and part.area > 20]
     rest = [part for part in parts if part not in flat]
     if not flat or not rest:
         return parts, False
@@ -171,7 +168,7 @@ def _without_strokes(parts: list[Part], labels: NDArray[np.int32]) -> tuple[list
     return [part for part in parts if part not in flat], bool(flat)
 
 
-def _groups(parts: list[Part], labels: NDArray[np.int32]) -> list[list[Part]]:
+def _groups(parts: list[Part]) -> list[list[Part]]:
     """The parts of each digit, from left to right; specks are left out."""
     if not parts:
         return []
@@ -198,10 +195,7 @@ def _height(parts: list[Part]) -> int:
 
 
 def _side(parts: list[Part]) -> int:
-    return max(
-        max(part.bottom for part in parts) - min(part.top for part in parts),
-        max(part.right for part in parts) - min(part.left for part in parts),
-    )
+    return max(_height(parts), max(part.right for part in parts) - min(part.left for part in parts))
 
 
 def _belong(one: Part, other: Part, side: int) -> bool:
@@ -209,7 +203,7 @@ def _belong(one: Part, other: Part, side: int) -> bool:
     down = max(one.top, other.top) - min(one.bottom, other.bottom)
     aside = max(one.left, other.left) - min(one.right, other.right)
     gap = max(down, aside, 0)
-    narrower = min(one.right - one.left, other.right - other.left)
+    narrower = min(one.width, other.width)
     if min(one.side, other.side) < DOT * side:
         return gap <= BESIDE * side
     bit = min(one.height, other.height) < OTHER_SIDE * side  # a digit beside another is as high

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from bnnlib.sweeps import results
 from bnnlib.sweeps.grid import Job
-from bnnlib.sweeps.results import NONE, Group, Moment, Run, width
+from bnnlib.sweeps.results import NONE, Group, Run, width
+from bnnlib.sweeps.worker import Outcome
 from bnnlib.tracking import pipeline, processes
 from bnnlib.tracking.pipeline import PARENT_TAG
 from bnnlib.tracking.run import RunLog
@@ -44,14 +45,11 @@ def _short(groups: Mapping[str, Group]) -> dict[str, list[str]]:
     }
 
 
-def log_result(
-    log: RunLog, name: str, job: Job, run: Run, moments: Sequence[Moment], started: float, seconds: float
-) -> None:
-    """Log a finished training below the open run. ``started``: Unix time in seconds; ``seconds``: how long it took."""
-    began, ended = int(started * 1000), int((started + seconds) * 1000)
+def log_result(log: RunLog, name: str, outcome: Outcome, run: Run) -> None:
+    """Log a finished training below the open run. ``run``: its row, which the outcome of a failed one lacks."""
+    began, ended = int(outcome.started * 1000), int((outcome.started + outcome.seconds) * 1000)
     scores = {metric: getattr(run, column) for column, metric in SCORES.items()}
-    final = {**scores, "epoch": run.epoch, "weight_bytes": run.weight_bytes, "seconds": seconds}
-
+    final = {**scores, "epoch": run.epoch, "weight_bytes": run.weight_bytes, "seconds": outcome.seconds}
     run_ids: list[str] = []
 
     def create() -> None:
@@ -60,14 +58,13 @@ def log_result(
         run_ids.append(log.client.create_run(log.experiment_id, began, tags, name).info.run_id)
 
     def write() -> None:
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Metric
 
-        values = [Param(key, value) for key, value in pipeline.spelled(job.logged).items()]
         metrics = [Metric(key, value, ended, 0) for key, value in final.items()]
-        for moment in moments:
+        for moment in outcome.moments:
             curves = moment.model_dump(exclude={"key", "epoch"}, exclude_none=True)
             metrics += [Metric(key, value, ended, moment.epoch) for key, value in curves.items()]
-        log.client.log_batch(run_ids[0], metrics, values)
+        log.client.log_batch(run_ids[0], metrics, pipeline.logged(outcome.job.logged))
         log.client.set_terminated(run_ids[0], "FINISHED", ended)
 
     log.call(create)

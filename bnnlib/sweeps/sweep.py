@@ -19,7 +19,7 @@ from bnnlib.sweeps.grid import Job, SweepError
 from bnnlib.sweeps.results import Run
 from bnnlib.sweeps.tables import Tables, histories_of
 from bnnlib.sweeps.worker import Outcome
-from bnnlib.tracking.run import RunLog, open_run
+from bnnlib.tracking.run import open_run
 
 
 def perform(
@@ -53,7 +53,7 @@ def perform(
                 failed.append(f"{outcome.job}: {outcome.error}")
             else:
                 tables.add(outcome.run, outcome.moments)
-                _log(log, names[outcome.job.key], outcome, outcome.run)
+                logbook.log_result(log, names[outcome.job.key], outcome, outcome.run)
             yield f"{number}/{len(waiting)} {_line(outcome)}"
         log.log_metrics(logbook.summary([tables.runs[job.key] for job in jobs if job.key in tables.runs]))
         log.log_artifact(tables.path)
@@ -61,10 +61,6 @@ def perform(
         if failed:
             listed = "\n".join(f"  {each}" for each in failed)
             raise SweepError(f"{len(failed)} of {len(waiting)} runs failed, the others are in {out}:\n{listed}")
-
-
-def _log(log: RunLog, name: str, outcome: Outcome, run: Run) -> None:
-    logbook.log_result(log, name, outcome.job, run, outcome.moments, outcome.started, outcome.seconds)
 
 
 def _job(cfg: Params, data: Path, code: str) -> Job:

@@ -20,10 +20,6 @@ FINAL = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "I
 FINAL |= {"UNAUTHENTICATED", "FEATURE_DISABLED", "ENDPOINT_NOT_FOUND"}
 
 
-class IncompleteError(Exception):
-    """Something before it could not be logged, so this call is not to be made."""
-
-
 class Outbox:
     """Calls to the store. One that fails waits with all later ones, and is tried again with the next one.
 
@@ -81,7 +77,7 @@ class Outbox:
 
     def _warn(self, error: Exception) -> None:
         """Once, with the way out."""
-        if self._warned or isinstance(error, IncompleteError):
+        if self._warned:
             return
         self._warned = True
         then = "goes on without it" if self._broken else "goes on, and logs what it can"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import shlex
@@ -17,7 +18,7 @@ from bnnlib.tracking import processes
 if TYPE_CHECKING:
     import psutil
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Param, Run
 
 STAGE_TAG, PROCESS_TAG, PARENT_TAG = "dvc_stage", "process", "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
@@ -70,11 +71,9 @@ def _create(client: MlflowClient, experiment: str, cfg: Params, dvc: psutil.Proc
 
 def _fill(client: MlflowClient, run_id: str, cfg: Params) -> None:
     """Add what may be added twice; the parameters last, because they tell that it is done."""
-    from mlflow.entities import Param
-
     if Path(PARAMS_YAML).is_file():
         client.log_artifact(run_id, PARAMS_YAML)
-    client.log_batch(run_id, params=[Param(key, value) for key, value in all_params(cfg).items()])
+    client.log_batch(run_id, params=logged(params.flatten(cfg)))
 
 
 def common_tags(stage: str, process: str) -> dict[str, str]:
@@ -103,6 +102,7 @@ def experiment_name() -> str | None:
     return os.environ.get("DVC_EXP_NAME") or None
 
 
+@functools.cache  # the commit that this process runs, and each call would start git
 def git_revision() -> str:
     """The commit checked out; in a DVC experiment the one that it started from."""
     return os.environ.get("DVC_EXP_BASELINE_REV") or _git("rev-parse", "HEAD").strip() or "unknown"
@@ -131,6 +131,13 @@ def all_params(cfg: Params) -> dict[str, str]:
 def spelled(values: Mapping[str, Any]) -> dict[str, str]:
     """Values as YAML and `-S` have them: null, true, [1, 2], {a: 1}."""
     return {name: _spelled(value) for name, value in values.items()}
+
+
+def logged(values: Mapping[str, Any]) -> list[Param]:
+    """Parameters as MLflow takes them."""
+    from mlflow.entities import Param
+
+    return [Param(name, value) for name, value in spelled(values).items()]
 
 
 def _spelled(value: Any) -> str:

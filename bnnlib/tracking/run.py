@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bnnlib.core import files
 from bnnlib.tracking import pipeline, processes
 from bnnlib.tracking.experiment import ready
-from bnnlib.tracking.outbox import GRACE_S, IncompleteError, Outbox
+from bnnlib.tracking.outbox import GRACE_S, Outbox
 from bnnlib.tracking.pipeline import NOTE_TAG, PARENT_TAG, STAGE_TAG, Parent
 from bnnlib.tracking.store import find_store, set_defaults
 
@@ -100,7 +100,7 @@ class RunLog:
         """Begin the run, below the one that this pipeline run shares."""
         began = now_ms()
         self._outbox.send(lambda: self._start(cfg, began), essential=True)
-        self.call(lambda: self._log_params(pipeline.spelled(params)))
+        self.call(lambda: self.client.log_batch(self.run_id, params=pipeline.logged(params)))
         if system:
             self.call(self._watch_system)
 
@@ -114,11 +114,6 @@ class RunLog:
             tags[PARENT_TAG] = self.parent.run_id
             name = f"{name}, {self.parent.name}"
         self.run_id = self.client.create_run(self.experiment_id, began, tags, name).info.run_id
-
-    def _log_params(self, params: Mapping[str, str]) -> None:
-        from mlflow.entities import Param
-
-        self.client.log_batch(self.run_id, params=[Param(name, value) for name, value in params.items()])
 
     def _watch_system(self) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
@@ -146,7 +141,7 @@ class RunLog:
 
     def _finish(self, status: str) -> None:
         if status == "FINISHED" and not self._outbox.whole:
-            raise IncompleteError
+            return  # `_give_up` ends it
         self.client.set_terminated(self.run_id, status)
         if self.parent and (self.stage == LAST_STAGE or status != "FINISHED"):
             self.client.set_terminated(self.parent.run_id, status)

@@ -27,6 +27,9 @@ MLFLOW_DEFAULTS = {
 }
 
 
+PASSWORD = re.compile(r"(://[^/\s:@]*):(\S*)@")  # in an address, behind the user's name
+
+
 class StoreError(BnnError):
     """The store cannot be used as it is; the message says what to do."""
 
@@ -81,7 +84,7 @@ def shown(error: Exception) -> str:
 
 def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
     """The text without passwords: `://user:***@`, also where MLflow's own message repeats one."""
-    text = re.sub(r"(://[^/\s:@]*):\S*@", r"\1:***@", text)
+    text = PASSWORD.sub(r"\1:***@", text)
     text = re.sub(r"(?i)(password|passwd|pwd|token)(=|%3D)[^&;%\s]+", r"\1\2***", text)
     for secret in _secrets(os.environ if environ is None else environ):
         text = text.replace(secret, "***")
@@ -91,8 +94,8 @@ def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
 def _secrets(environ: Mapping[str, str]) -> set[str]:
     """Passwords and tokens that MLflow reads, as they are and as an address spells them."""
     found = [environ.get(name, "") for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")]
-    match = re.search(r"://[^/\s:@]*:(\S*)@", environ.get("MLFLOW_TRACKING_URI", ""))
-    found.append(unquote(match.group(1)) if match else "")
+    match = PASSWORD.search(environ.get("MLFLOW_TRACKING_URI", ""))
+    found.append(unquote(match.group(2)) if match else "")
     return {spelled for secret in found if secret for spelled in (secret, quote(secret, safe=""), quote(secret))}
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import yaml
 from numpy.typing import NDArray
 from support import networks
 from support.clone import Clone
+from support.servers import free_port, served
 
 from bnnlib.data import splits
 from bnnlib.packed import reference
@@ -76,50 +74,15 @@ def test_the_signature_names_images_digits_and_probabilities(model_folder: Path)
 @pytest.fixture(scope="module")
 def address(store: Clone) -> Iterator[str]:
     """Address of `mlflow models serve` for the newest version; ended with its children."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{NAME}@candidate"]
     options = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
-    # Not in the repository, so that its bnnlib is not the one on the path.
     extra = {"MLFLOW_TRACKING_URI": f"sqlite:///{store.folder}/mlflow.db", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    log = store.folder / "serve.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [*command, *options],
-            cwd=store.folder.parent,
-            env={**store.environment, **extra},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_up(url, process, log, deadline=time.monotonic() + 120)
+    outside = store.folder.parent  # not in the repository, so that its bnnlib is not the one on the path
+    environment = {**store.environment, **extra}
+    with served([*command, *options], f"{url}/ping", store.folder / "serve.log", outside, environment):
         yield url
-    finally:
-        end(process)
-
-
-def wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
-    while True:
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        try:
-            with urllib.request.urlopen(f"{url}/ping", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.3)
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End the command and all that it started, and wait until they are gone."""
-    family = [*psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []
-    for child in family:
-        child.terminate()
-    process.terminate()
-    process.wait(30)
-    _, alive = psutil.wait_procs(family, timeout=30)
-    assert alive == []
 
 
 def post(url: str, body: object) -> Any:

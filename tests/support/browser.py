@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from support import peers, tiny_sweeps
 from support.clone import Checkout
-from support.servers import end, free_port, wait_for
+from support.servers import free_port, served
 
 if TYPE_CHECKING:
     from playwright.sync_api import HttpCredentials, Page
@@ -65,13 +65,8 @@ def serve(checkout: Checkout, *options: str) -> Iterator[tuple[subprocess.Popen[
     port = free_port()
     command = ["python", "-m", "bnnlib", "ui", "--port", str(port), *options]
     log = checkout.folder.with_name(f"{checkout.folder.name}.log")
-    with log.open("w") as file:
-        server = subprocess.Popen(command, cwd=checkout.folder, env=checkout.environment, stdout=file, stderr=file)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", log)
+    with served(command, f"http://127.0.0.1:{port}/health", log, checkout.folder, checkout.environment) as server:
         yield server, log.read_text()
-    finally:
-        end(server)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""An MLflow server as teams run it: PostgreSQL, artifacts through it, passwords; and a way to it that can break."""
+"""Servers for tests, such as MLflow as teams run it: PostgreSQL, artifacts through it, passwords, a way that breaks."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 from support import peers
 
+START_S = 120
 USER, PASSWORD = "ada", "correct horse:battery@staple"
 AUTH = """[mlflow]
 default_permission = READ
@@ -77,35 +77,44 @@ def mlflow_server(folder: Path, database: str, environment: dict[str, str]) -> I
     }
     options = ["--app-name", "basic-auth", "--artifacts-destination", str(folder / "artifacts"), "--workers", "1"]
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), *options]
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(command, env={**environment, **settings}, cwd=folder, stdout=log, stderr=log)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", folder / "server.log")
+    with served(command, f"http://127.0.0.1:{port}/health", folder / "server.log", folder, {**environment, **settings}):
         yield port
+
+
+@contextmanager
+def served(
+    command: Sequence[str], page: str, log: Path, folder: Path, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server, from when ``page`` is there; ended with all that it started. ``log``: what it prints."""
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        _wait_for(page, process, log)
+        yield process
     finally:
-        end(process)
+        _end(process)
 
 
-def wait_for(address: str, log: Path, seconds: float = 120) -> None:
-    """Until a server answers, also with an error."""
-    deadline = time.monotonic() + seconds
+def _wait_for(page: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S
     while True:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        with suppress(OSError), urllib.request.urlopen(page, timeout=5):
             return
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            assert time.monotonic() < deadline, f"no answer from {address}\n{log.read_text()[-3000:]}"
-            time.sleep(0.2)
+        time.sleep(0.2)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a server and its workers."""
-    for child in psutil.Process(process.pid).children(recursive=True):
-        child.terminate()
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the command and all that it started, and wait until they are gone."""
+    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    for child in family:
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            child.terminate()
     process.terminate()
     process.wait(30)
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert alive == []
 
 
 class Way:
@@ -125,7 +134,7 @@ class Way:
     def close(self) -> None:
         assert self._listener is not None
         for each in [self._listener, *self._links]:
-            _end(each)
+            _close(each)
         self._links.clear()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -140,7 +149,7 @@ class Way:
                 threading.Thread(target=_pump, args=[source, sink], daemon=True).start()
 
 
-def _end(link: socket.socket) -> None:
+def _close(link: socket.socket) -> None:
     """Close a socket, also where another thread waits on it."""
     with suppress(OSError):  # never connected
         link.shutdown(socket.SHUT_RDWR)
@@ -151,4 +160,4 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
     with suppress(OSError):
         while content := source.recv(65536):
             sink.sendall(content)
-    _end(sink)
+    _close(sink)

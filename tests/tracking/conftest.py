@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.stage_runs import DVC
+from support.clone import Clone
+from support.stage_runs import DVC, fresh
+
+
+@pytest.fixture(scope="module")
+def clone(make_clone: Callable[[str], Clone]) -> Clone:
+    """A clone to run stages in; its database has the runs of all tests of a file."""
+    return make_clone("stages")
+
+
+@pytest.fixture
+def database(clone: Clone) -> Path:
+    """The clone's database without the runs of other tests."""
+    return fresh(clone.folder / "mlflow.db")
 
 
 @pytest.fixture

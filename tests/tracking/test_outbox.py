@@ -5,12 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.clone import Clone
-from support.stage_runs import failing, fresh, rows, stage, statuses
+from support.stage_runs import failing, rows, stage, statuses
 
 REGISTER = """
     import torch
@@ -21,16 +20,6 @@ REGISTER = """
         log, "bnn-full", torch.nn.Flatten(), Path("models/full.safetensors"), images, {"epoch": 1}
     )
 """
-
-
-@pytest.fixture(scope="module")
-def clone(make_clone: Callable[[str], Clone]) -> Clone:
-    return make_clone("outbox")
-
-
-@pytest.fixture
-def database(clone: Clone) -> Path:
-    return fresh(clone.folder / "mlflow.db")
 
 
 def run(clone: Clone, source: str) -> subprocess.CompletedProcess[str]:

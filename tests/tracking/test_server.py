@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import mlflow
@@ -44,11 +44,6 @@ def way(tmp_path_factory: pytest.TempPathFactory, database: str, environment: di
 @pytest.fixture
 def address(way: Way) -> str:
     return f"http://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{way.port}"
-
-
-@pytest.fixture(scope="module")
-def clone(make_clone: Callable[[str], Clone]) -> Clone:
-    return make_clone("remote")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,22 +16,11 @@ import mlflow
 import psutil
 import pytest
 from support.clone import Clone
-from support.stage_runs import fresh, rows, stage, statuses
+from support.stage_runs import rows, stage, statuses
 
 from bnnlib.tracking import processes
 
 WAITING = "print('waits', flush=True); time.sleep(60)"
-
-
-@pytest.fixture(scope="module")
-def clone(make_clone: Callable[[str], Clone]) -> Clone:
-    return make_clone("stages")
-
-
-@pytest.fixture
-def database(clone: Clone) -> Path:
-    """The clone's database without the runs of other tests."""
-    return fresh(clone.folder / "mlflow.db")
 
 
 @contextmanager
