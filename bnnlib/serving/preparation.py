@@ -35,6 +35,8 @@ SPECKS = 0.002
 MOST = 20  # digits in a picture
 TINY = 40  # pixels: a picture whose longer side is less was prepared by a program
 FRAMED, CENTRED = 0.025, 0.04  # of the side
+EVEN = 0.08  # of the contrast
+EQUAL = 0.8  # of the height of the highest shape: another as high is another digit
 SHEET = 0.72  # of its box: what is fuller is rather a sheet than strokes
 # A closer look agrees with what is plain if at most this share of the foreground lies outside the digit found, ...
 OUTSIDE = 0.02
@@ -57,6 +59,7 @@ class Plain:
     foreground: Image.Image
     box: Box
     light: bool
+    even: bool  # the border is of nearly one brightness
 
     @property
     def framed(self) -> bool:
@@ -153,10 +156,15 @@ def _trusted(plain: Plain, look: cleaning.Look) -> bool:
     """Whether to keep what is plain to see although a closer look found less, or several parts of it."""
     if _agree(plain, look):
         return True
-    if look.scene.left_out:
+    if look.scene.left_out or not plain.even:
         return False
     # It took parts out of very wide strokes; or the picture was cut out as one digit, of several parts.
-    return plain.framed or (look.outlined < cleaning.OUTLINED and _same_box(plain, look, _reach(plain, look)))
+    heights = sorted(rows[1] - rows[0] for rows, _ in map(cleaning.extent, look.scene.digits))
+    (top, bottom), _ = cleaning.extent(look.shown)
+    apart = len(heights) > 1 and heights[-2] > max(EQUAL * heights[-1], (bottom - top) / 2)
+    return (plain.framed and not apart) or (
+        look.outlined < cleaning.OUTLINED and _same_box(plain, look, _reach(plain, look))
+    )
 
 
 def simple_look(grey: Image.Image, name: str) -> Plain:
@@ -185,7 +193,7 @@ def simple_look(grey: Image.Image, name: str) -> Plain:
     foreground = grey.point(table.tolist())
     values = np.asarray(foreground)
     (left, right), (top, bottom) = (_span(values.sum(axis=axis)) for axis in (0, 1))
-    return Plain(foreground, (left, top, right, bottom), light)
+    return Plain(foreground, (left, top, right, bottom), light, variation <= EVEN * contrast)
 
 
 def _span(profile: NDArray[np.uint64]) -> tuple[int, int]:

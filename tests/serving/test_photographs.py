@@ -65,6 +65,26 @@ def test_several_digits_are_refused_or_read_from_left_to_right(
     assert found.tolist() == parts["test"].labels[:4].tolist()
 
 
+@pytest.mark.parametrize("numbers", [(3649, 5222, 3231), (3003, 9448, 6044)])
+def test_three_digits_that_fill_a_square_are_several(numbers: tuple[int, ...], parts: dict[str, splits.Split]) -> None:
+    """Together they are framed as MNIST's digits are."""
+    sheets = [
+        photographs.sheet(parts["test"].images[number], field=180, at=(210, 10 + 200 * place))
+        for place, number in enumerate(numbers)
+    ]
+    with pytest.raises(ImageError, match=r"^x: several shapes: 3, expected one digit"):
+        prepare(photographs.picture(np.minimum.reduce(sheets)), "x")
+
+
+@pytest.mark.parametrize("number", [188, 242, 324])
+def test_a_dark_side_is_not_a_part_of_the_digit(
+    number: int, model: PackedModel, parts: dict[str, splits.Split]
+) -> None:
+    page = photographs.sheet(parts["test"].images[number], at=(160, 160)) * np.linspace(1, 0.4, photographs.SIDE)
+    found = predict.logits(model, prepare(photographs.picture(page), "x")[None]).argmax()
+    assert found == parts["test"].labels[number]
+
+
 def test_clean_pictures_keep_the_simple_preparation(parts: dict[str, splits.Split]) -> None:
     """Of digits as they are and drawn large, broken and thick ones too, to the last bit."""
     for number in (*range(40), 200, 209, 353, 542, 694, 1114, 1911, 1940):
