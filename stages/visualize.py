@@ -51,9 +51,17 @@ def main(
             "frontier": _frontier(reports, results, literature_page, data),
             "mistakes": _mistakes(reports, test_images, data),
         }
-        for name, figure in figures.items():
-            files.write_bytes(figures_folder / f"{name}.png", style.png(figure))
+        _replace(figures_folder, {f"{name}.png": style.png(figure) for name, figure in figures.items()})
         log.log_artifact(figures_folder)
+
+
+def _replace(folder: Path, pictures: Mapping[str, bytes]) -> None:
+    """Write the pictures, then remove those of an earlier run, such as of another bit width."""
+    for name, content in pictures.items():
+        files.write_bytes(folder / name, content)
+    for path in folder.iterdir():
+        if path.name not in pictures:
+            path.unlink()
 
 
 def _names(results: Results) -> dict[str, str]:

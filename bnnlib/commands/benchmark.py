@@ -88,7 +88,7 @@ def _of_prediction(networks: Path, data: Path, sizes: dict[str, int], reports: P
     """Time the prediction; saved where ``reports`` is given. ``sizes``: images, rounds."""
     from bnnlib.benchmark.prediction import record
     from bnnlib.benchmark.timing import Effort
-    from bnnlib.core import files
+    from bnnlib.core import files, records
     from bnnlib.report.figures import benchmark, style
     from bnnlib.report.parts import speed
 
@@ -97,8 +97,11 @@ def _of_prediction(networks: Path, data: Path, sizes: dict[str, int], reports: P
     found = record.run(networks, data, images, effort, _tell)
     result = record.to_json(found, effort, _today())
     if reports is not None:
+        picture = style.png(benchmark.benchmark(result))
         files.write_json(reports / "benchmark.json", result)
-        files.write_bytes(reports / "benchmark.png", style.png(benchmark.benchmark(result)))
+        files.write_bytes(reports / "benchmark.png", picture)
+        for name in ("benchmark.json", "benchmark.png"):
+            records.note(reports / name)
     return result, speed.prediction_markdown(result)
 
 
@@ -107,7 +110,7 @@ def _of_training(data: Path, params_yaml: Path, sizes: dict[str, int], reports: 
     from bnnlib.benchmark.training import record
     from bnnlib.benchmark.training.contest import Plan
     from bnnlib.config import params
-    from bnnlib.core import files
+    from bnnlib.core import files, records
     from bnnlib.report.parts import speed
 
     plan = Plan(**sizes)
@@ -115,6 +118,7 @@ def _of_training(data: Path, params_yaml: Path, sizes: dict[str, int], reports: 
     result = record.to_json(found, plan, _today())
     if reports is not None:
         files.write_json(reports / "benchmark_training.json", result)
+        records.note(reports / "benchmark_training.json")
     return result, speed.training_markdown(result)
 
 

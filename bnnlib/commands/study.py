@@ -11,13 +11,19 @@ from bnnlib.commands.options import PARAMS_YAML, REPORTS, ParamsYaml, Reports
 
 
 def check(reports: Reports = REPORTS, params_yaml: ParamsYaml = PARAMS_YAML) -> None:
-    """Check the test metrics against params.yaml and that all engines agree; exit with 1 on a miss."""
+    """Check the test metrics against params.yaml, that all engines agree, and that no record has changed.
+
+    Exit with 1 on a miss.
+    """
     from bnnlib.config import params
+    from bnnlib.core import records
     from bnnlib.report import thresholds
 
     found = thresholds.check(reports, params.load(params_yaml))
     for verdict in found:
         typer.echo(verdict)
+    for name in records.check_all(reports):
+        typer.echo(f"ok     {name}: as in {records.LIST}")
     missed = [verdict.name for verdict in found if not verdict.passed]
     if missed:
         raise thresholds.ThresholdError(f"{len(missed)} of {len(found)} bounds missed: {', '.join(missed)}")

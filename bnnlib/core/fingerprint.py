@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from bnnlib.core import files
 
 DIGITS = 16  # 64 bits: among a million values, two are the same with probability 3e-8
 
@@ -20,6 +24,16 @@ def of(value: Any) -> str:
 def of_code(sources: Mapping[str, str]) -> str:
     """Digest of Python sources by name, the same after a change of comments, docstrings or line breaks."""
     return of({name: _shape(ast.parse(source)) for name, source in sources.items()})
+
+
+@functools.cache
+def of_package(names: tuple[str, ...]) -> str:
+    """Digest of modules of this package as they are on this machine: folders and files, relative to the package."""
+    package = Path(__file__).resolve().parents[1]
+    found = [
+        path for name in names for path in ((package / name).glob("*.py") if "." not in name else [package / name])
+    ]
+    return of_code({path.relative_to(package).as_posix(): files.read_text(path) for path in found})
 
 
 def _shape(node: Any) -> Any:

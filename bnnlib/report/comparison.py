@@ -43,7 +43,7 @@ def swept(reports: Path) -> list[Width]:
     """The groups of the sweep in a folder of reports, then those of the baseline, which an earlier commit measured."""
     old = tables.baseline_rows(reports / tables.BASELINE_TABLE)
     return [
-        *widths(tables.rows(reports / "sweep.csv", Run)),
+        *widths(run for run, _ in tables.read(reports / "sweep.csv")),
         *widths(old, tables.BASELINE_COMMIT),
     ]
 

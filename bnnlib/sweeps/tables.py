@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
-from bnnlib.core import files
+from bnnlib.core import files, fingerprint, records
 from bnnlib.core.files import FileError
 from bnnlib.sweeps import results
 from bnnlib.sweeps.results import Moment, Run
 
 Row = TypeVar("Row", bound=BaseModel)
+DIGEST = "digest"  # the last column of the table of runs, by which a change of the row or of its epochs is found
 LOCK_S = 60  # writing takes milliseconds
 BASELINE_COMMIT = "59841fe"
 BASELINE_TABLE = f"baseline_sweep_{BASELINE_COMMIT}.csv"
@@ -25,6 +26,7 @@ BASELINE_COLUMNS = [
     *("dataset", "bits", "surrogate", "profile", "seed", "epoch", "macro_f1", "loss", "accuracy"),
     *("validation_macro_f1", "validation_loss", "weight_bytes", "key"),
 ]
+COLUMNS = [*Run.model_fields, DIGEST]
 
 
 class Tables:
@@ -59,19 +61,20 @@ class Tables:
             self._write()
 
     def _read(self) -> None:
-        """Take in what is on disk; the table first, which is written last, so that its runs have their epochs."""
-        found = {run.key: run for run in rows(self.path, Run)}
-        moments = rows(self.histories, Moment)
-        complete = found.keys() & {moment.key for moment in moments}
-        self._check([run for key, run in found.items() if key in complete])
-        self.runs |= {key: run for key, run in found.items() if key in complete}
-        self._moments |= {(moment.key, moment.epoch): moment for moment in moments if moment.key in complete}
+        """Take in what is on disk."""
+        found = read(self.path)
+        self._check([run for run, _ in found])
+        for run, moments in found:
+            self.runs[run.key] = run
+            self._moments |= {(moment.key, moment.epoch): moment for moment in moments}
 
     def _write(self) -> None:
         """Write the table last, because its row says that all of the run is stored."""
         runs, moments = results.ordered(self.runs.values(), self._moments.values())
-        _write(self.histories, Moment, moments)
-        _write(self.path, Run, runs)
+        of_run = _by_key(moments)
+        lines = [{**run.model_dump(), DIGEST: _digest(run, of_run.get(run.key, []))} for run in runs]
+        _write(self.histories, [*Moment.model_fields], [moment.model_dump() for moment in moments])
+        _write(self.path, COLUMNS, lines)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -98,17 +101,50 @@ def histories_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}_histories{path.suffix}")
 
 
-def rows(path: Path, row: type[Row]) -> list[Row]:
-    """The rows of a table, none where there is no file; numbers come back exactly as they were written."""
-    return [_parsed(path, line, row, cells) for line, cells in _lines(path, list(row.model_fields))]
+def read(path: Path) -> list[tuple[Run, list[Moment]]]:
+    """The runs of a table with their epochs, none where there is no file; numbers come back exactly as written.
+
+    Epochs without a run are left out: a sweep was killed before it wrote the run. `FileError` where a row or its epochs
+    are not what was written.
+    """
+    lines = [
+        (line, cells.pop(DIGEST), cells) for line, cells in _lines(path, COLUMNS)
+    ]  # before the epochs: see `_write`
+    histories = histories_of(path)
+    columns = [*Moment.model_fields]
+    of_run = _by_key(_parsed(histories, line, Moment, cells) for line, cells in _lines(histories, columns))
+    found = []
+    for line, digest, cells in lines:
+        run = _parsed(path, line, Run, cells)
+        moments = of_run.get(run.key, [])
+        if digest != _digest(run, moments):
+            raise FileError(
+                f"{path}, line {line}: {DIGEST} is {digest!r}, so this row, or its epochs in {histories}, are not what "
+                "the sweep wrote; restore both files, or remove the row to train it again"
+            )
+        found.append((run, moments))
+    return found
+
+
+def _by_key(moments: Iterable[Moment]) -> dict[str, list[Moment]]:
+    found: dict[str, list[Moment]] = {}
+    for moment in moments:
+        found.setdefault(moment.key, []).append(moment)
+    return found
+
+
+def _digest(run: Run, moments: Sequence[Moment]) -> str:
+    return fingerprint.of([run.model_dump(), *(moment.model_dump() for moment in moments)])
 
 
 def baseline_rows(path: Path) -> list[Run]:
     """The runs of the topology `baseline` from the table of commit 59841fe, as it measured them.
 
     At that commit there was one topology, and recipes had profiles. The run of the profile `record`, a longer training
-    that did not help, is left out: no page shows it.
+    that did not help, is left out: no page shows it. `FileError` where the table is not the one of record.
     """
+    if path.exists():
+        records.check(path)
     found = _lines(path, BASELINE_COLUMNS)
     return [_parsed(path, line, Run, _translated(cells)) for line, cells in found if cells["profile"] != "record"]
 
@@ -139,7 +175,7 @@ def _parsed(path: Path, line: int, row: type[Row], cells: dict[str, Any]) -> Row
         ) from error
 
 
-def _write(path: Path, row: type[Row], rows: Sequence[Row]) -> None:
+def _write(path: Path, columns: list[str], lines: Sequence[Mapping[str, object]]) -> None:
     import pandas as pd
 
-    files.write_csv(path, pd.DataFrame([each.model_dump() for each in rows], columns=list(row.model_fields)))
+    files.write_csv(path, pd.DataFrame(lines, columns=columns))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 import time
@@ -10,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnnlib.core import files, fingerprint, runtime
+from bnnlib.core import fingerprint, runtime
 from bnnlib.core.errors import BnnError
 from bnnlib.data import prepare, sources
 from bnnlib.data.sources import Source
@@ -19,22 +18,11 @@ from bnnlib.nn.published import restore
 from bnnlib.scoring import evaluation
 from bnnlib.sweeps.grid import Job, SweepError
 from bnnlib.sweeps.results import Moment, Run
-from bnnlib.training import loop
+from bnnlib.training import checkpoint, loop
 from bnnlib.training.loop import Epoch
 
 # The folders and files of the package that compute a row. The values of the parameters are part of the key.
-CODE = (
-    "config/spec.py",
-    "config/topology.py",
-    "core/runtime.py",
-    "data/idx.py",
-    "data/mnist.py",
-    "data/prepare.py",
-    "data/splits.py",
-    "nn",
-    "scoring",
-    "training",
-)
+CODE = (*checkpoint.CODE, "data/idx.py", "data/prepare.py")
 # A Dask worker with several threads would run several jobs in one process. But torch has one generator for all, and
 # Python 3.11 raises `SystemError` when two threads parse code, as for its fingerprint, at the same time.
 _ONE_AT_A_TIME = threading.Lock()
@@ -70,12 +58,9 @@ def run_job(job: Job, folder: Path) -> Outcome:
         return Outcome(job, None, (), str(error), started=time.time(), seconds=0.0)
 
 
-@functools.cache
 def code_fingerprint() -> str:
     """Fingerprint of the modules that compute, as they are on this machine."""
-    package = Path(__file__).resolve().parents[1]
-    found = [path for name in CODE for path in ((package / name).glob("*.py") if "." not in name else [package / name])]
-    return fingerprint.of_code({path.relative_to(package).as_posix(): files.read_text(path) for path in found})
+    return fingerprint.of_package(CODE)
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -16,6 +17,7 @@ import psutil
 
 STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has one
 WATCH_S = 1.0
+FORCED = re.compile("--force|-[a-zA-RT-Z]*f[a-zA-RT-Z]*")  # -S has a value, which may have an f in it
 CLOCK_S = 60.0  # two times of one start differ when the clock is set, because it is the time of the boot plus ticks
 
 
@@ -71,6 +73,13 @@ def dvc_process() -> psutil.Process | None:
             if _is_dvc([Path(word).name for word in process.cmdline()]):
                 return process
     return None
+
+
+def is_forced(dvc: psutil.Process) -> bool:
+    """Whether its command has --force; not known of a queued experiment, which a worker runs."""
+    with suppress(psutil.Error):
+        return any(FORCED.fullmatch(word) for word in dvc.cmdline())
+    return False
 
 
 def _is_dvc(words: list[str]) -> bool:

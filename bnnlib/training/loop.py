@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +21,9 @@ from bnnlib.nn.published import NonFiniteError, Published, publish, restore
 from bnnlib.scoring import evaluation, metrics
 from bnnlib.scoring.metrics import Scores
 from bnnlib.training import batches, optimizers
+
+if TYPE_CHECKING:
+    from bnnlib.training.checkpoint import Checkpoint
 
 NORM_BATCH = 500  # batch size for re-estimating batch norm
 
@@ -55,43 +59,100 @@ def best(epochs: Sequence[Epoch]) -> Epoch:
     return max(epochs, key=lambda epoch: epoch.validation.macro_f1)
 
 
-def fit(train: Split, validation: Split, cfg: Training) -> Iterator[Epoch]:
+def fit(train: Split, validation: Split, cfg: Training, checkpoint: Checkpoint | None = None) -> Iterator[Epoch]:
     """Train by `optimizers` with a one-cycle schedule; yield after each epoch.
 
     Latent weights of a 1-bit network are clipped to [-latent_clip, latent_clip] after each step (arXiv:1602.02830).
+    ``checkpoint`` keeps the state after each epoch: the epochs in it come first and are not trained again, and the
+    others are the same, to the last bit, as without the interruption.
     Raises `NonFiniteError`, which names the first step whose loss is not finite.
     """
     torch.manual_seed(cfg.seed)
-    order = torch.Generator().manual_seed(cfg.seed)
-    device, recipe, epochs = cfg.runtime.device, cfg.recipe, cfg.recipe.epochs
+    device, recipe = cfg.runtime.device, cfg.recipe
     images, labels = evaluation.tensors(train, device)
     held_out = evaluation.tensors(validation, device)
-    model = ConvNet(cfg.topology, cfg.quantization).to(device)
     steps = batches.count(len(images), recipe.batch_size)
-    used = optimizers.build(model, recipe)
-    schedules = [optimizers.schedule(optimizer, epochs, steps) for optimizer in used]
-    for epoch in range(1, epochs + 1):
-        signs_before = _weight_signs(model)
-        seen, learning_rate = [], 0.0
-        model.train()
-        for step, batch in enumerate(batches.shuffled(images, labels, recipe.batch_size, recipe.augmentation, order)):
-            model.progress = (epoch - 1 + step / steps) / epochs
-            seen.append(_step(model, used, batch, cfg.latent_clip))
-            learning_rate = float(schedules[0].get_last_lr()[0])
-            for schedule in schedules:
-                schedule.step()
-        train_scores = _scores(seen, epoch)
+    state = _State(cfg, steps)
+    state.restore(None if checkpoint is None else checkpoint.load())
+    yield from state.epochs
+    for epoch in range(len(state.epochs) + 1, recipe.epochs + 1):
+        signs_before = _weight_signs(state.model)
+        train_scores, learning_rate = _train(state, images, labels, epoch, steps)
         if cfg.norm_images is not None:
-            reestimate_norms(model, images[: cfg.norm_images])
-        published = publish(model, epoch)
-        yield Epoch(
+            reestimate_norms(state.model, images[: cfg.norm_images])
+        published = publish(state.model, epoch)
+        flips = _flip_ratio(signs_before, _weight_signs(state.model)) if state.model.quantizer.binary else None
+        done = Epoch(
             epoch=epoch,
             learning_rate=learning_rate,
-            flip_ratio=_flip_ratio(signs_before, _weight_signs(model)) if model.quantizer.binary else None,
+            flip_ratio=flips,
             train=train_scores,
             validation=evaluation.evaluate(restore(published).to(device), *held_out).scores,
             published=published,
         )
+        state.epochs.append(done)
+        if checkpoint is not None:
+            checkpoint.save(state.stored())
+        yield done
+
+
+class _State:
+    """All of a training that changes with it."""
+
+    def __init__(self, cfg: Training, steps: int) -> None:
+        """At the start; ``steps``: of an epoch."""
+        self.cfg = cfg
+        self.order = torch.Generator().manual_seed(cfg.seed)
+        self.model = ConvNet(cfg.topology, cfg.quantization).to(cfg.runtime.device)
+        self.optimizers = optimizers.build(self.model, cfg.recipe)
+        self.schedules = [optimizers.schedule(each, cfg.recipe.epochs, steps) for each in self.optimizers]
+        self.epochs: list[Epoch] = []
+
+    def stored(self) -> dict[str, Any]:
+        """As tensors, numbers, text, lists and mappings."""
+        return {
+            "parts": [part.state_dict() for part in self._parts()],
+            "random": [self.order.get_state(), torch.get_rng_state()],
+            "epochs": [_stored(each) for each in self.epochs],
+        }
+
+    def restore(self, stored: Mapping[str, Any] | None) -> None:
+        """Go on from what `stored` gave; None: stay as it is."""
+        if stored is None:
+            return
+        for part, state in zip(self._parts(), stored["parts"], strict=True):
+            part.load_state_dict(state)
+        order, everywhere = stored["random"]
+        self.order.set_state(order)
+        torch.set_rng_state(everywhere)
+        self.epochs = [self._epoch(each) for each in stored["epochs"]]
+
+    def _parts(self) -> list[Any]:  # torch has no common type for what has a state_dict
+        return [self.model, *self.optimizers, *self.schedules]
+
+    def _epoch(self, stored: Mapping[str, Any]) -> Epoch:
+        scores = {part: Scores(**stored[part]) for part in ("train", "validation")}
+        published = Published(stored["published"], self.model.topology, self.model.bits, stored["epoch"])
+        return Epoch(**{**stored, **scores, "published": published})
+
+
+def _stored(epoch: Epoch) -> dict[str, Any]:
+    scores = {"train": dataclasses.asdict(epoch.train), "validation": dataclasses.asdict(epoch.validation)}
+    return {**vars(epoch), **scores, "published": epoch.published.tensors}
+
+
+def _train(state: _State, images: Tensor, labels: Tensor, epoch: int, steps: int) -> tuple[Scores, float]:
+    """One epoch of the training; its scores, and the learning rate of the last step."""
+    recipe, model = state.cfg.recipe, state.model
+    seen, learning_rate = [], 0.0
+    model.train()
+    for step, batch in enumerate(batches.shuffled(images, labels, recipe.batch_size, recipe.augmentation, state.order)):
+        model.progress = (epoch - 1 + step / steps) / recipe.epochs
+        seen.append(_step(model, state.optimizers, batch, state.cfg.latent_clip))
+        learning_rate = float(state.schedules[0].get_last_lr()[0])
+        for schedule in state.schedules:
+            schedule.step()
+    return _scores(seen, epoch), learning_rate
 
 
 class _Seen(NamedTuple):

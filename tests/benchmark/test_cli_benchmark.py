@@ -13,7 +13,7 @@ from support.clone import Bnn
 from support.paths import ROOT
 
 from bnnlib.benchmark.prediction import contestants
-from bnnlib.core import files
+from bnnlib.core import files, records
 from bnnlib.data import splits
 from bnnlib.export import pack
 from bnnlib.nn import weights
@@ -53,6 +53,7 @@ def test_all_that_there_is(bnn: Bnn, networks: Path, monkeypatch: pytest.MonkeyP
     found = json.loads(output)
     assert files.read_json(Path("out/benchmark.json")) == found
     assert Path("out/benchmark.png").read_bytes().startswith(b"\x89PNG")
+    assert records.check_all(Path("out")) == ["benchmark.json", "benchmark.png"]
     assert "rounds: 1;" in errors
     assert "warning: load average 1.5: other programs run too" in errors
     assert found["contestants"].keys() == contestants.WHAT.keys()
@@ -90,7 +91,8 @@ def test_the_training(bnn: Bnn, data: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert code == 0, errors
     found = json.loads(output)
     assert files.read_json(Path("out/benchmark_training.json")) == found
-    assert list(Path("out").iterdir()) == [Path("out/benchmark_training.json")]
+    assert {path.name for path in Path("out").iterdir()} == {"benchmark_training.json", records.LIST}
+    assert records.check_all(Path("out")) == ["benchmark_training.json"]
     assert "warning: load average 1.5: other programs run too" in errors
     assert "full: 1 rounds of 40 images" in errors
     ours, other = found["loops"]

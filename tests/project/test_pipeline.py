@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -253,6 +254,22 @@ def test_killed_at_any_moment_the_pipeline_ends_with_the_same_hashes(study: Clon
         # DVC may have been killed while it wrote a file. `make repro` begins with this too.
         study.run("python", "-m", "bnnlib", "repair")
     study.run("dvc", "repro")
+    assert lock(study) == before
+    assert study.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_finished_training_whose_record_was_lost_is_not_done_again(study: Clone) -> None:
+    """The lock is written after the training; killed then, DVC has no record of it, nor of what was done before."""
+    before = lock(study)
+    recorded = YAML(typ="safe").load(before)
+    del recorded["stages"]["train_binary"]
+    with (study.folder / "dvc.lock").open("w") as file:
+        YAML().dump(recorded, file)
+    shown = study.run("dvc", "repro", "train_binary").stdout
+    assert "Running stage 'train_binary'" in shown
+    assert re.search(r"trainings/binary-[0-9a-f]{16}\.pt: the training goes on from here", shown)
+    assert lock(study) == before
+    assert "goes on from here" not in study.run("dvc", "repro", "--force", "--single-item", "train_binary").stdout
     assert lock(study) == before
     assert study.run("git", "status", "--porcelain").stdout == ""
 

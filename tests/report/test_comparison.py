@@ -10,6 +10,7 @@ import pytest
 from support import sweeps
 from support.paths import ROOT
 
+from bnnlib.core import records
 from bnnlib.core.files import FileError
 from bnnlib.report import comparison
 from bnnlib.report.comparison import Point
@@ -44,6 +45,10 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "sweep.csv"
 
 
+def runs(path: Path) -> list[Run]:
+    return [run for run, _ in tables.read(path)]
+
+
 @pytest.fixture
 def baseline(tmp_path: Path) -> Path:
     path = tmp_path / tables.BASELINE_TABLE
@@ -51,8 +56,8 @@ def baseline(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_rows_come_without_the_table_of_epochs(table: Path) -> None:
-    found = tables.rows(table, Run)
+def test_the_rows_are_those_written(table: Path) -> None:
+    found = runs(table)
     assert [(*run.group(), run.seed, run.macro_f1) for run in found] == [*sweeps.ROWS]
     assert found[3].key == "0000000000000003"
 
@@ -87,10 +92,10 @@ def test_the_committed_table_of_the_baseline_holds_what_its_commit_gave() -> Non
 
 def test_an_empty_table_and_none_at_all_have_no_rows(tmp_path: Path) -> None:
     path = tmp_path / "sweep.csv"
-    assert tables.rows(path, Run) == []
+    assert runs(path) == []
     assert tables.baseline_rows(path) == []
-    path.write_text(f"{sweeps.HEAD}\n")
-    assert tables.rows(path, Run) == []
+    tables.Tables(path).write()
+    assert runs(path) == []
     assert comparison.widths([]) == []
 
 
@@ -105,7 +110,7 @@ def test_an_empty_table_and_none_at_all_have_no_rows(tmp_path: Path) -> None:
 def test_a_table_with_an_error_is_named(table: Path, old: str, new: str, message: str) -> None:
     table.write_text(table.read_text().replace(old, new, 1))
     with pytest.raises(FileError) as caught:
-        tables.rows(table, Run)
+        runs(table)
     assert str(caught.value).startswith(f"{table}{message}")
 
 
@@ -119,13 +124,14 @@ def test_a_table_with_an_error_is_named(table: Path, old: str, new: str, message
 )
 def test_an_error_in_the_table_of_the_baseline_is_named(baseline: Path, old: str, new: str, message: str) -> None:
     baseline.write_text(baseline.read_text().replace(old, new, 1))
+    records.note(baseline)
     with pytest.raises(FileError) as caught:
         tables.baseline_rows(baseline)
     assert str(caught.value).startswith(f"{baseline}{message}")
 
 
 def test_each_data_set_topology_width_and_surrogate_is_a_row(table: Path) -> None:
-    found = comparison.widths(tables.rows(table, Run))
+    found = comparison.widths(runs(table))
     assert [(*each.summary.group, each.summary.n) for each in found] == [
         ("fashion_mnist", "pooled", 1, "ste", 1),
         ("mnist", "large", 1, "ste", 1),
@@ -143,7 +149,7 @@ def test_each_data_set_topology_width_and_surrogate_is_a_row(table: Path) -> Non
 @pytest.mark.usefixtures("table", "baseline")
 def test_what_was_swept_is_the_table_then_the_baselines_with_its_commit(tmp_path: Path) -> None:
     found = comparison.swept(tmp_path)
-    assert found[:6] == comparison.widths(tables.rows(tmp_path / "sweep.csv", Run))
+    assert found[:6] == comparison.widths(runs(tmp_path / "sweep.csv"))
     assert {each.commit for each in found[:6]} == {None}
     assert [(*each.summary.group, each.summary.n, each.commit) for each in found[6:]] == [
         ("fashion_mnist", "baseline", 1, "ste", 1, "59841fe"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support import reports, sweeps
 
+from bnnlib.core import records
 from bnnlib.report import readme
 from bnnlib.report.parts import markers
 from bnnlib.report.parts.source import Source
@@ -66,6 +67,7 @@ def test_reports_that_lack_what_a_part_shows(name: str, content: str, part: str,
     folder = reports.write(tmp_path)
     reports.write_pages(tmp_path)
     (folder / name).write_text(content)
+    records.note(folder / name)
     with pytest.raises(PageError, match=rf"^{folder}: .*{name}.* part {part} .*; `.*` writes it$"):
         readme.pages(tmp_path, folder, "mnist")
 

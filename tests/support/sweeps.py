@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bnnlib.core import records
 from bnnlib.sweeps import tables
 from bnnlib.sweeps.results import Moment, Run
+from bnnlib.sweeps.tables import Tables
 
-HEAD = ",".join(Run.model_fields)
 # data set, topology, bits, surrogate, seed, macro-F1
 ROWS = (
     ("fashion_mnist", "pooled", 1, "ste", 0, 0.87),
@@ -59,27 +60,34 @@ def moment(key: str, epoch: int) -> Moment:
 
 
 def write(path: Path, rows: tuple[tuple[str, str, int, str, int, float], ...] = ROWS) -> None:
-    """Write a table with these rows; each other column has a slightly different score."""
-    places = [
-        (f"{data},{topology},{bits},{surrogate}", bits, seed, score)
-        for data, topology, bits, surrogate, seed, score in rows
-    ]
-    _write(path, HEAD, places)
+    """Write a table with these rows, of one epoch each; each other column has a slightly different score."""
+    written = Tables(path)
+    for number, (data, topology, bits, surrogate, seed, score) in enumerate(rows):
+        key = f"{number:016}"  # a key of digits only is still text
+        scores = _scores(bits, seed, score)
+        place = {"dataset": data, "topology": topology, "bits": bits, "surrogate": surrogate, "seed": seed, "key": key}
+        written.add(Run(**place, **scores), [moment(key, 1)])
+
+
+def _scores(bits: int, seed: int, score: float) -> dict[str, Any]:
+    return {
+        "epoch": 30 + seed,
+        "macro_f1": score,
+        "loss": 1 - score,
+        "accuracy": score + 0.0001,
+        "validation_macro_f1": score - 0.001,
+        "validation_loss": 0.05,
+        "weight_bytes": 6_964 * bits,
+    }
 
 
 def write_baseline(path: Path) -> None:
     """Write a table of the commit that had profiles and no topologies."""
-    places = [
-        (f"{data},{bits},{surrogate},{profile}", bits, seed, score)
-        for data, bits, surrogate, profile, seed, score in BASELINE_ROWS
-    ]
-    _write(path, ",".join(tables.BASELINE_COLUMNS), places)
-
-
-def _write(path: Path, head: str, places: list[tuple[str, int, int, float]]) -> None:
     lines = [
-        f"{place},{seed},{30 + seed},{score},{1 - score},{score + 0.0001},{score - 0.001},0.05,"
-        f"{6_964 * bits},{number:016}"
-        for number, (place, bits, seed, score) in enumerate(places)  # a key of digits only is still text
+        ",".join(
+            map(str, (data, bits, surrogate, profile, seed, *_scores(bits, seed, score).values(), f"{number:016}"))
+        )
+        for number, (data, bits, surrogate, profile, seed, score) in enumerate(BASELINE_ROWS)
     ]
-    path.write_text("\n".join([head, *lines, ""]))
+    path.write_text("\n".join([",".join(tables.BASELINE_COLUMNS), *lines, ""]))
+    records.note(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bnnlib.core import files
+from bnnlib.core import files, records
 from bnnlib.report.parts.source import Source, table
 from bnnlib.sweeps.results import width
 
@@ -47,6 +47,7 @@ def _recorded(source: Source, name: str, write: Callable[[Mapping[str, Any]], st
     path = source.reports / name
     if not path.exists():
         return f"Not measured yet: `{COMMANDS[name]}` writes {source.reports.name}/{name}."
+    records.check(path)
     return write(files.read_json(path))
 
 

@@ -26,7 +26,7 @@ def test_without_a_sweep_the_part_says_how_to_fill_it(source: Source) -> None:
     missing = seeds(source)
     assert missing.startswith("Not measured yet: the commands of the frozen stage `sweep` in [dvc.yaml](dvc.yaml)")
     assert "| data set |" not in missing
-    (source.reports / "sweep.csv").write_text(f"{sweeps.HEAD}\n")
+    tables.Tables(source.reports / "sweep.csv").write()
     assert seeds(source) == missing
     sweeps.write_baseline(source.reports / tables.BASELINE_TABLE)
     old = seeds(source)

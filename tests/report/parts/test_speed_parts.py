@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from support import benchmarks, reports, trainings
 
+from bnnlib.core import records
 from bnnlib.report.parts import speed
 from bnnlib.report.parts.source import Source
 
@@ -23,6 +24,7 @@ def source(tmp_path: Path) -> Source:
 
 def record_in(source: Source, record: dict[str, Any], name: str = speed.PREDICTION) -> None:
     (source.reports / name).write_text(json.dumps(record))
+    records.note(source.reports / name)
 
 
 def test_without_a_record_the_part_says_how_to_make_one(source: Source) -> None:
