@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 from support.clone import Clone
+from support.paths import ROOT
 
 CODE = ("bnnlib/", "stages/")
 TRAININGS = {"train_full", "train_binary"}
@@ -26,6 +27,13 @@ from bnnlib.packed import engines, format
 model = format.decode(Path("models/binary.bnn").read_bytes())
 engines.fast(model).logits(np.zeros((1, 28, 28), np.uint8))
 """
+
+
+def test_outputs_that_git_keeps_are_not_removed_before_new_ones_are_there() -> None:
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    options = [out for stage in stages.values() for out in stage.get("outs", []) if isinstance(out, dict)]
+    assert len(options) == 16
+    assert all([*out.values()] == [{"cache": False, "persist": True}] for out in options)
 
 
 @pytest.fixture(scope="module")

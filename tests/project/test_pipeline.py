@@ -178,6 +178,21 @@ def test_flipped_byte_in_the_data_is_detected_and_repaired(study: Clone, name: s
     assert lock(study) == before
 
 
+@pytest.mark.parametrize("name", ["sweep.csv", "sweep_histories.csv"])
+def test_a_flipped_byte_in_the_table_of_the_sweep_stops_the_pipeline_and_costs_no_figure(
+    study: Clone, name: str
+) -> None:
+    before = lock(study)
+    flip_byte(study.folder / "reports" / name)
+    done = study.run("dvc", "repro", "visualize", check=False)
+    assert done.returncode != 0
+    assert "error: reports/sweep" in done.stdout + done.stderr
+    study.run("git", "checkout", "--quiet", "reports/sweep.csv", "reports/sweep_histories.csv")
+    assert study.run("git", "status", "--porcelain", "reports").stdout == ""
+    assert UP_TO_DATE in study.run("dvc", "repro").stdout
+    assert lock(study) == before
+
+
 @pytest.mark.parametrize(
     ("name", "command"),
     [

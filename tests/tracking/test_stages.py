@@ -176,6 +176,23 @@ def test_processes_of_other_machines_are_not_judged() -> None:
     assert processes.is_dead(f"{host} {number} 1.00")  # the number is another process's by now
 
 
+@pytest.mark.parametrize(
+    ("words", "forced"),
+    [
+        ("dvc repro", False),
+        ("dvc repro --force", True),
+        ("python /env/bin/dvc repro -f", True),
+        ("dvc repro -sf evaluate", True),
+        ("dvc exp run -S full.epochs=1 --name f", False),
+        ("dvc exp run -Sfull.epochs=1", False),
+        ("dvc repro --dry train_full", False),
+    ],
+)
+def test_whether_dvc_was_told_to_force(words: str, forced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda _: words.split())
+    assert processes.is_forced(psutil.Process()) is forced
+
+
 def test_the_client_sees_what_the_database_holds(clone: Clone, database: Path) -> None:
     clone.run(sys.executable, "-c", stage())
     client = mlflow.MlflowClient(f"sqlite:///{database}")
