@@ -12,6 +12,7 @@ import numpy as np
 from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
+from bnnlib.packed import plan as layout
 from bnnlib.packed import vectors
 from bnnlib.packed.jit import Decorator, kernel
 from bnnlib.packed.model import PackedModel
@@ -190,7 +191,7 @@ def tables_of(plan: Any) -> Any:
     return pointer(plan.starts, 0), pointer(plan.offsets, 0), pointer(plan.weights, 0), pointer(plan.limits, 0)
 
 
-@kernel(vectors)
+@kernel(vectors, layout)
 def run(images: NDArray[np.uint8], plan: Plan, scratch: NDArray[np.uint32], dots: NDArray[np.int32]) -> None:
     """Write the head's dot products to ``dots``, (n, classes). images: (n, pixels); scratch: (size,)."""
     tables, thresholds = tables_of(plan), pointer(plan.thresholds, 0)

@@ -65,7 +65,7 @@ def append(clone: Clone, name: str) -> None:
 def test_what_running_compiling_and_testing_leave_makes_nothing_stale(graph: Clone) -> None:
     graph.run("python", "-c", RUN_ALL, PYTHONPATH=str(graph.folder), PYTHONDONTWRITEBYTECODE="")
     cached = {path.suffix for path in (graph.folder / "bnnlib").rglob("__pycache__/*")}
-    assert cached == {".pyc", ".nbi", ".nbc"}
+    assert cached == {".pyc", ".nbc"}
     for name in ("bnnlib/core/.files.py.tmp", "stages/.ruff_cache/x", "bnnlib/.mypy_cache/x", "bnnlib/nn/a.pyc"):
         (graph.folder / name).parent.mkdir(exist_ok=True)
         (graph.folder / name).write_text("left behind")
