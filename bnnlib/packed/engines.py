@@ -1,7 +1,8 @@
-"""Choose an engine: the fast one, or the reference if Numba is missing."""
+"""Choose an engine: the fast one, or the reference if Numba is missing or fails."""
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from bnnlib.packed.model import PackedModel
 
 
 class EngineError(BnnError):
-    """Numba, which the fast engine needs, cannot be imported."""
+    """Numba, which the fast engine needs, cannot be imported or cannot compile."""
 
 
 class Engine(Protocol):
@@ -28,18 +29,31 @@ class Engine(Protocol):
 
 
 def fast(model: PackedModel, threads: int = 1) -> Engine:
-    """The engine that works on packed words; `EngineError` if Numba cannot be imported."""
+    """The engine that works on packed words, compiled; `EngineError` if Numba cannot be imported or cannot compile."""
     try:
-        from bnnlib.packed.fast import Engine as FastEngine  # imports Numba, which is slow and may be missing
-    except ImportError as error:
-        raise EngineError(
-            f"the fast engine needs Numba, which cannot be imported ({error}); pip install numba"
-        ) from error
-    return FastEngine(model, threads)
+        from bnnlib.packed import jit  # imports Numba, which is slow and may be missing
+
+        jit.check()
+        from bnnlib.packed.fast import Engine as FastEngine
+
+        return FastEngine(model, threads)
+    except BnnError:  # the model or the threads
+        raise
+    except Exception as error:  # Numba, LLVM and what they load raise errors of any kind
+        raise EngineError(f"the fast engine needs Numba, which fails ({_first_line(error)}); {_way_out()}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _way_out() -> str:
+    given = ", ".join(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_"))
+    return "pip install --upgrade numba" + (f", or change {given}" if given else "")
 
 
 def best(model: PackedModel, threads: int = 1) -> Engine:
-    """The fast engine; if Numba cannot be imported, a warning and the reference: the same numbers, slower."""
+    """The fast engine; if it raises `EngineError`, a warning and the reference: the same numbers, slower."""
     try:
         return fast(model, threads)
     except EngineError as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +17,7 @@ from typing import Any
 import llvmlite  # type: ignore[import-untyped]
 import numba
 import numpy as np
-from numba.core import caching, serialize
+from numba.core import caching, config, serialize
 
 from bnnlib.core import files, fingerprint
 
@@ -25,6 +27,7 @@ Decorator = Callable[[Callable[..., Any]], Any]
 # A pickle of compiled code may need the same versions when it is read.
 VERSIONS = (sys.implementation.cache_tag, numba.__version__, llvmlite.__version__, np.__version__)
 DIGEST = hashlib.sha256().digest_size  # bytes
+SMALLEST = "import numba; numba.njit(lambda: 0)()"
 
 
 class Cache(caching.NullCache):
@@ -83,3 +86,18 @@ def kernel(*parts: ModuleType) -> Decorator:
         return dispatcher
 
     return compiled
+
+
+@functools.cache
+def check() -> None:
+    """`RuntimeError` if the user's settings of Numba let it compile nothing. Call it before the kernels are imported.
+
+    LLVM ends the process on some names of processors and features, so given ones are tried in another process.
+    """
+    settings: Any = config  # names that are made at run time
+    if settings.DISABLE_JIT:
+        raise RuntimeError("its compiler is disabled")
+    if settings.CPU_NAME is None and settings.CPU_FEATURES is None:
+        return
+    if subprocess.run([sys.executable, "-c", SMALLEST], capture_output=True, check=False).returncode:
+        raise RuntimeError("LLVM cannot compile for the given processor")
