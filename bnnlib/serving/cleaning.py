@@ -26,7 +26,6 @@ FULL, SQUARE = 0.66, 0.55  # ... and so is what fills that share of a box that i
 NOISY = 0.4  # of the depth of strokes: noise that is smoothed first
 EDGE = 0.4  # of the difference to the paper that a shape's outline must have within two pixels
 UNIFORM = 0.75  # share of what is around a digit that is as bright as the paper
-ALIKE, HOLE = 0.15, 0.22  # of the contrast; of the longer side: the square that a hole of a digit holds
 OUTLINED = 0.95  # share of an outline that has an edge, for strokes
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -126,25 +125,9 @@ def look(view: Image.Image, light: bool) -> Look:
 def better(one: Look, other: Look) -> Look:
     """Of the looks for dark and for light strokes the one that found the digits, rather than what is around them."""
     first, second = sorted((one, other), key=lambda each: each.quality, reverse=True)
-    if (
-        second.quality <= 0
-        or second.solid
-        or not second.on_paper
-        or not _inside(second, first)
-        or _is_hole(second, first)
-    ):
+    if second.quality <= 0 or second.solid or not second.on_paper or not _inside(second, first):
         return first
     return second if first.solid or first.outlined < OUTLINED <= second.outlined else first
-
-
-def _is_hole(inner: Look, outer: Look) -> bool:
-    """Whether the inner shape is as bright as what is around the outer one, and too compact for a digit."""
-    beyond, values = outer.outside, np.asarray(inner.view)
-    if not beyond.size:
-        return False
-    far, near, here = (float(np.median(each)) for each in (beyond, values[outer.shown], values[inner.shown]))
-    shape = _in_box(inner.shown)
-    return abs(far - here) < ALIKE * abs(far - near) and holds_square(shape, max(2, round(HOLE * max(shape.shape))))
 
 
 def _inside(inner: Look, outer: Look) -> bool:

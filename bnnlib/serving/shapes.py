@@ -15,11 +15,8 @@ FAINT, SOLID = 0.2, 0.45  # of the depth of strokes: a digit has a solid part, a
 LONG_LINE, WHOLE = 0.45, 0.9  # of the picture's longer side, or of the one that it goes along
 OTHER_SIDE, OTHER_AREA = 0.35, 0.1  # of the largest shape: from here on a shape is another digit
 NEAR, BESIDE, ABOVE = 0.22, 0.07, 0.3  # gaps between the parts of a digit, of the longer side of its largest part
-FLAT = 0.12  # of the picture's side: a stroke that ends at the edge, rather than a margin
 DOT = 0.06  # of the longer side of the largest part: specks, and crossings of lines
 THIN_WALL = 4  # pixels
-UNDERLINE = 1.3  # of the longer side of the largest shape: a flat part that is longer is a line
-ENCLOSED = 0.7  # share of a shape's rows and columns with a frame on both sides
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,7 @@ def find(relief: Relief) -> Scene:
     solid, faint = solid & ~ruled, faint & ~ruled
     labels = morphology.label(solid)
     parts = [part for part in measure(labels) if not _rung(part, ruled)]
-    kept, left_out = _without_dirt(parts, labels)
-    return Scene([_grown(labels, group, faint) for group in _groups(kept)], left_out or bool(ruled.any()))
+    return Scene([_grown(labels, group, faint) for group in _groups(parts)], bool(ruled.any()))
 
 
 def _ruled(mask: Mask) -> Mask:
@@ -97,25 +93,6 @@ def measure(labels: NDArray[np.int32]) -> list[Part]:
     ]
 
 
-def _without_dirt(parts: list[Part], labels: NDArray[np.int32]) -> tuple[list[Part], bool]:
-    """The parts that are not at the edge, frames or straight strokes; and whether there are such."""
-    left_out = False
-    inner = [part for part in parts if not _at_edge(part, labels.shape)]
-    inside = [part for part in inner if part.side > 0.06 * max(labels.shape) and part.area > 20]
-    if inside and len(inner) < len(parts):
-        main = max(inner, key=lambda part: part.area)
-        parts = [part for part in parts if part in inner or _reaches_out(part, main, labels)]
-        left_out = True
-    framed = [
-        part for part in parts if any(_encloses(part, other, labels) for other in parts[:20] if other is not part)
-    ]
-    if framed and len(framed) < len(parts):
-        parts = [part for part in parts if part not in framed]
-        left_out = True
-    parts, straight = _without_strokes(parts)
-    return parts, left_out or straight
-
-
 def _rung(part: Part, ruled: Mask) -> bool:
     """Whether a straight thin part goes from one line to another, as the walls of a row of boxes do."""
     if part.side < 4 * min(part.height, part.width) or part.area > THIN_WALL * part.side:
@@ -125,47 +102,6 @@ def _rung(part: Part, ruled: Mask) -> bool:
     first, last = (part.top, part.bottom) if upright else (part.left, part.right)
     ends = (ruled if upright else ruled.T)[:, across]
     return bool(ends[max(0, first - 5) : first + 2].any() and ends[last - 2 : last + 5].any())
-
-
-def _reaches_out(part: Part, main: Part, labels: NDArray[np.int32]) -> bool:
-    """Whether a part that touches the edge of the picture with its end alone is a stroke of the digit."""
-    edges = labels[:2], labels[-2:], labels[:, :2].T, labels[:, -2:].T
-    contacts = [float((edge == part.number).any(axis=0).mean()) for edge in edges]
-    if sum(contact > 0 for contact in contacts) > 1 or max(contacts) > FLAT:
-        return False
-    return main.side < OTHER_SIDE * part.side or (part.side > OTHER_SIDE * main.side and _belong(part, main, main.side))
-
-
-def _at_edge(part: Part, shape: tuple[int, ...]) -> bool:
-    return part.top <= 1 or part.left <= 1 or part.bottom >= shape[0] - 1 or part.right >= shape[1] - 1
-
-
-def _encloses(frame: Part, part: Part, labels: NDArray[np.int32]) -> bool:
-    """Whether the part lies in the frame: it has pixels of the frame on all four sides."""
-    if part.side < 0.25 * frame.side or not (
-        frame.top < part.top and frame.left < part.left and frame.bottom > part.bottom and frame.right > part.right
-    ):
-        return False
-    own = labels == frame.number
-    rows, columns = slice(part.top, part.bottom), slice(part.left, part.right)
-    sides = (
-        own[rows, : part.left].any(axis=1),
-        own[rows, part.right :].any(axis=1),
-        own[: part.top, columns].any(axis=0),
-        own[part.bottom :, columns].any(axis=0),
-    )
-    return all(float(side.mean()) >= ENCLOSED for side in sides)
-
-
-def _without_strokes(parts: list[Part]) -> tuple[list[Part], bool]:
-    """Drop flat, straight parts beside something that is no line; and whether there are such."""
-    flat = [part for part in parts if part.width > 6 * part.height and part.area > 20]
-    rest = [part for part in parts if part not in flat]
-    if not flat or not rest:
-        return parts, False
-    largest = max(rest, key=lambda part: part.area)
-    flat = [part for part in flat if part.side > UNDERLINE * largest.side]
-    return [part for part in parts if part not in flat], bool(flat)
 
 
 def _groups(parts: list[Part]) -> list[list[Part]]:
