@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from bnnlib.commands import benchmark, networks, study, ui
-from bnnlib.core.errors import BnnError
 from bnnlib.core.extras import needed
+from bnnlib.core.surroundings import program
 
 # Each command with the extra that it needs. It imports what it uses itself: pandas alone takes longer than a whole
 # `bnn predict`.
@@ -41,12 +40,10 @@ def build() -> typer.Typer:
     return app
 
 
+@program()
 def main() -> None:
     """Run the command; an error that the user can correct ends it with its message and exit code 1."""
-    try:
-        build()()
-    except BnnError as error:
-        sys.exit(f"error: {error}")
+    build()()
 
 
 def _show_version(wanted: bool) -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bnnlib.core.errors import BnnError
+from bnnlib.core.surroundings import program
 
-ParamsFile = Annotated[Path, typer.Option(help="The parameters; all are checked before anything runs.")]
+ParamsFile = Annotated[Path, typer.Option(readable=False, help="The parameters; all are checked before anything runs.")]
 DEFAULT_PARAMS = Path("params.yaml")
 
 
+@program()
 def run(main: Callable[..., None]) -> None:
-    """Run a stage's `main` as a command; a `BnnError` ends it with its message and exit code 1."""
-    try:
-        typer.run(main)
-    except BnnError as error:
-        sys.exit(f"error: {error}")
+    """Run a stage's `main` as a command; an error ends it with its message and exit code 1."""
+    typer.run(main)

@@ -35,6 +35,7 @@ from bnnlib.config.spec import (
 )
 from bnnlib.config.topology import Blocks, Section, Topology
 from bnnlib.config.topology import InputThresholds as AnyThresholds
+from bnnlib.core import files
 from bnnlib.core.errors import BnnError
 from bnnlib.data.mnist import DataName
 
@@ -243,10 +244,9 @@ class Params(Section):
 
 def load(path: str | Path) -> Params:
     """Read and check a params.yaml (YAML 1.2, in which 1e-06 is a number); `ParamsError` lists every error."""
+    found = files.read_bytes(Path(path), "; run from the repository's root")
     try:
-        content = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParamsError(f"{path}: cannot be read ({error.strerror}); run from the repository's root") from error
+        content = YAML(typ="safe", pure=True).load(found.decode("utf-8"))
     except (YAMLError, ValueError) as error:
         raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     return parse(content, str(path))

@@ -7,11 +7,14 @@ import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnnlib.core.errors import BnnError
+from bnnlib.core.surroundings import FULL, way_out
 
 if TYPE_CHECKING:  # slow to import, and not every program reads tables
     import pandas as pd
@@ -21,29 +24,45 @@ REPRO = "; `dvc repro` makes it"  # for what the pipeline writes
 
 
 class FileError(BnnError):
-    """A file is missing, damaged, or not what it should be."""
+    """A file is missing, damaged, not what it should be, or cannot be written."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: under a temporary name, then renamed.
+    """Write a file whole or not at all: under a temporary name, then renamed. `FileError` where that fails.
 
     The temporary name is fixed, so that a later attempt replaces what a killed one left.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise FileError(_unwritable(path, len(content), error)) from error
+        raise
+
+
+def _unwritable(path: Path, size: int, error: OSError) -> str:
+    space = ""
+    if error.errno in FULL:
+        folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+        space = f"it needs {size:,} bytes, {shutil.disk_usage(folder).free:,} are free there; "
+    return f"{path}: cannot be written ({error.strerror}); {space}{way_out(error)}"
 
 
 def read_bytes(path: Path, advice: str = "") -> bytes:
-    """The content of a file, or a `FileError` that names it and ends with the advice."""
+    """The content of a file, or a `FileError` that names it; it ends with the advice where there is no such file."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror}){advice}") from error
+        then = advice if advice and isinstance(error, FileNotFoundError) else f"; {way_out(error)}"
+        raise FileError(f"{path}: cannot be read ({error.strerror}){then}") from error
 
 
 def sha256(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
 import os
@@ -26,23 +27,48 @@ def split_of(count: int) -> Split:
     )
 
 
-def full_disk(descriptor: int) -> None:
-    raise OSError(28, "No space left on device")
-
-
-def test_a_failed_write_leaves_the_old_content_and_a_later_one_succeeds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "expected", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), FileError, "No space .*; it needs 14 bytes, .* are free"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), FileError, "Disk quota .*; it needs 14 bytes, .* are free"),
+        (OSError(errno.EIO, "Input/output error"), FileError, r"\(Input/output error\); check"),
+        (KeyboardInterrupt(), KeyboardInterrupt, "^$"),
+        (MemoryError(), MemoryError, "^$"),
+    ],
+    ids=repr,
+)
+def test_a_failed_write_leaves_the_old_content_alone_and_a_later_one_succeeds(
+    error: BaseException,
+    expected: type[BaseException],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def fail(descriptor: int) -> None:
+        raise error
+
     path = tmp_path / "result"
     files.write_bytes(path, b"old")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full_disk)
-        with pytest.raises(OSError, match="No space left"):
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(expected, match=message) as caught:
             files.write_bytes(path, b"new and longer")
-    assert path.read_bytes() == b"old"
+    assert expected is not FileError or str(caught.value).startswith(f"{path}: cannot be written (")
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"result": b"old"}
     files.write_bytes(path, b"new")
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(b"cached")
+    for name, target in (("link", "kept"), ("broken", "nowhere/at/all")):
+        (tmp_path / name).symlink_to(target)
+        files.write_bytes(tmp_path / name, b"new")
+        assert not (tmp_path / name).is_symlink()
+        assert (tmp_path / name).read_bytes() == b"new"
+    assert (tmp_path / "kept").read_bytes() == b"cached"
 
 
 def test_the_file_is_complete_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,8 +102,8 @@ ADVICE = "; `dvc repro` makes it"
 @pytest.mark.parametrize(
     ("read", "advice"),
     [
-        (files.read_bytes, ""),
-        (files.read_text, ""),
+        (files.read_bytes, "; check the name and the permissions"),
+        (files.read_text, "; check the name and the permissions"),
         (files.read_json, ADVICE),
         (files.read_csv, ADVICE),
         (splits.read, ADVICE),
@@ -113,6 +139,13 @@ def test_a_damaged_file_is_named(tmp_path: Path, read: object, content: bytes) -
     with pytest.raises(FileError) as caught:
         read(path)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_file_that_is_there_but_is_no_file_is_not_said_to_be_made_by_the_pipeline(tmp_path: Path) -> None:
+    with pytest.raises(FileError) as caught:
+        files.read_json(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}: cannot be read (Is a directory); ")
+    assert "dvc repro" not in str(caught.value)
 
 
 def test_sha256_of_the_standards_example(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_an_empty_file_is_no_model(tmp_path: Path) -> None:
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "gone.bnn", "No such file or directory"), (tmp_path, "Is a directory")):
-        with pytest.raises(FileError, match=rf"^{path}: cannot be read \({reason}\)$"):
+        with pytest.raises(FileError, match=rf"^{path}: cannot be read \({reason}\); "):
             file.read_if_any(path)
 
 
