@@ -31,6 +31,8 @@ def perform(
     `SweepError` where the options are wrong, the table comes from another recipe, or a job failed (raised when all
     other jobs are done).
     """
+    if out.is_dir():
+        raise SweepError(f"{out}: a folder, expected a file for the table; name one in it: {out / 'sweep.csv'}")
     points = grid.variants(base, axes)
     workers.check()
     code = worker.code_fingerprint()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bnnlib.core import fingerprint, runtime
 from bnnlib.core.errors import BnnError
+from bnnlib.core.files import FileError
 from bnnlib.data import prepare, sources
 from bnnlib.data.sources import Source
 from bnnlib.data.splits import Split
@@ -65,16 +66,27 @@ def code_fingerprint() -> str:
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """Where prepared data are kept: BNN_CACHE_DIR, else bnn in the user's folder of caches."""
-    if environ.get("BNN_CACHE_DIR"):
-        return Path(environ["BNN_CACHE_DIR"]).expanduser()
-    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnn"
+    named = environ.get("BNN_CACHE_DIR")
+    if not named:
+        return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnn"
+    try:
+        return Path(named).expanduser()
+    except RuntimeError as error:
+        raise SweepError(f"BNN_CACHE_DIR: {named}: there is no such user; name a folder") from error
 
 
 def prepared_folder(job: Job, near: Sequence[Source]) -> Path:
     """The folder with a job's data in this machine's cache; made from raw files, those of ``near`` first."""
     named = os.environ.get("BNN_DATA_DIR")
     places = (*near, *sources.all_sources(job.data.name, Path(named) if named else None))
-    return prepare.cached(cache_folder(os.environ), job.manifest, job.data, places)
+    cache = cache_folder(os.environ)
+    try:
+        return prepare.cached(cache, job.manifest, job.data, places)
+    except OSError as error:
+        reason = f"{cache}: prepared data cannot be kept there ({error.strerror})"
+        raise SweepError(f"{reason}; BNN_CACHE_DIR names another folder") from error
+    except FileError as error:
+        raise SweepError(f"{error}; BNN_CACHE_DIR names another folder") from error
 
 
 def _timed(job: Job, splits: Mapping[str, Split]) -> Outcome:
