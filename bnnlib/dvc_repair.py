@@ -11,20 +11,21 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from bnnlib.core import surroundings
 from bnnlib.core.errors import BnnError
 
 COMMITTED = "HEAD"
 
 
 class RepairError(BnnError):
-    """dvc.lock is half-written and git cannot restore it, or there is no git repository."""
+    """dvc.lock is half-written and git cannot restore it, or DVC lacks what it needs: a git repository, a user."""
 
 
 def repair(root: Path) -> list[str]:
     """Remove a broken lock of running processes, restore a broken dvc.lock from git; says what was done.
 
     With the committed dvc.lock DVC finds what was finished since then in its cache of runs. Call it only while no DVC
-    process is active. `RepairError` where DVC would refuse to run, because there is no git repository.
+    process is active. `RepairError` where DVC would refuse to run: without a git repository, or a name of the user.
     """
     done = []
     running, graph = root / ".dvc/tmp/rwlock", root / "dvc.lock"
@@ -34,13 +35,15 @@ def repair(root: Path) -> list[str]:
     if graph.exists() and not _is_whole(graph.read_text(encoding="utf-8", errors="replace"), root):
         _restore(root, graph.name)
         done.append(f"restored {graph.name} from the last commit, because it was half-written")
-    _require_git(root)
+    if (root / ".dvc").is_dir():
+        _require_git(root)
+        _require_user()
     return done
 
 
 def _require_git(root: Path) -> None:
     """DVC looks for a repository in its folder and above it, unless core.no_scm is set."""
-    if not (root / ".dvc").is_dir() or any((folder / ".git").exists() for folder in (root, *root.parents)):
+    if any((folder / ".git").exists() for folder in (root, *root.parents)):
         return
     settings = configparser.ConfigParser(strict=False, interpolation=None)
     try:
@@ -52,6 +55,14 @@ def _require_git(root: Path) -> None:
         raise RepairError(
             f"{root}: not in a git repository, which DVC needs; run `git init` there, or "
             "`dvc config --local core.no_scm true` to work without git"
+        )
+
+
+def _require_user() -> None:
+    """DVC notes who runs it, and looks for settings in the home folder."""
+    if surroundings.user() is None:
+        raise RepairError(
+            "this user has no name, as in a container, and DVC needs one, and a home folder: `export USER=me HOME=/tmp`"
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import getpass
 import os
 import shlex
 import subprocess
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bnnlib.config import params
 from bnnlib.config.params import Params, ParamsError
+from bnnlib.core import surroundings
 from bnnlib.tracking import processes
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def common_tags(stage: str, process: str) -> dict[str, str]:
         PROCESS_TAG: process,
         "dvc_experiment": experiment_name() or WORKSPACE,
         "git_revision": git_revision(),
-        "mlflow.user": _user(),
+        "mlflow.user": surroundings.user() or "unknown",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": git_revision(),
     }
@@ -195,13 +195,6 @@ def _command(dvc: psutil.Process) -> str:
     start = next(number for number, word in enumerate(words) if Path(word).name in ("dvc", "dvc.exe"))
     typed = ["dvc", *words[start + 1 :]]
     return "dvc queue start" if "exec-run" in typed else shlex.join(typed)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a user without a name, as in containers
-        return "unknown"
 
 
 def _git(*words: str) -> str:
