@@ -39,9 +39,15 @@ Save = Annotated[
 ]
 Networks = Annotated[
     Path | None,
-    typer.Option(help="The folder with full.safetensors and binary.bnn. Not with --training.", show_default="models"),
+    typer.Option(
+        readable=False,
+        help="The folder with full.safetensors and binary.bnn. Not with --training.",
+        show_default="models",
+    ),
 ]
-Recipes = Annotated[Path | None, typer.Option(help="--training: the recipes.", show_default="params.yaml")]
+Recipes = Annotated[
+    Path | None, typer.Option(readable=False, help="--training: the recipes.", show_default="params.yaml")
+]
 Measured = tuple[dict[str, Any], str]  # the record, and the same as Markdown
 
 
@@ -55,7 +61,9 @@ def benchmark(
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
     reports: Reports = REPORTS,
     networks: Networks = None,
-    data: Annotated[Path, typer.Option(help="The folder with train.npz and validation.npz.")] = Path("data/processed"),
+    data: Annotated[Path, typer.Option(readable=False, help="The folder with train.npz and validation.npz.")] = Path(
+        "data/processed"
+    ),
     params_yaml: Recipes = None,
 ) -> None:
     """Time the packed network beside torch and onnxruntime: minutes on all cores of an otherwise idle machine.

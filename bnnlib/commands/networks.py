@@ -12,12 +12,15 @@ import typer
 from bnnlib.commands import options
 
 PackedFile = Annotated[
-    Path | None, typer.Option(metavar="FILE.bnn", help="The packed network.", show_default="the one of the package")
+    Path | None,
+    typer.Option(metavar="FILE.bnn", readable=False, help="The packed network.", show_default="the one of the package"),
 ]
 
 
 def predict(
-    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files, or folders of them.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", readable=False, help="Image files, or folders of them.")
+    ],
     model: PackedFile = None,
     top: Annotated[int, typer.Option(min=1, max=10, help="Number of digits to show for each file.")] = 2,
     multi: Annotated[
@@ -51,7 +54,7 @@ def predict(
 def export(
     target: Annotated[Literal["c", "onnx"], typer.Option("--format", help="C source, or an ONNX model.")],
     model: PackedFile = None,
-    out: Annotated[Path, typer.Option(file_okay=False, help="The folder to write into.")] = Path(),
+    out: Annotated[Path, typer.Option(readable=False, help="The folder to write into.")] = Path(),
 ) -> None:
     """Write the packed network as bnn_model.h and bnn_model.c (C99, no libraries), or as bnn_model.onnx."""
     from bnnlib.core import files
@@ -72,7 +75,9 @@ def summary(
     model: Annotated[Literal["full", "binary", "both"], typer.Option(help="Which of the two networks.")] = "both",
     networks: Annotated[
         Path | None,
-        typer.Option(help="The folder with full.safetensors and binary.safetensors.", show_default="models"),
+        typer.Option(
+            readable=False, help="The folder with full.safetensors and binary.safetensors.", show_default="models"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object with a key for each network.")] = False,
 ) -> None:

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+# readable=False, here and elsewhere: who reads it tells that it cannot, as an error, with the way out.
 REPORTS = Path("reports")
 PARAMS_YAML = Path("params.yaml")
 MODELS = Path("models")
 
-Reports = Annotated[Path, typer.Option(help="The folder with the results.")]
-ParamsYaml = Annotated[Path, typer.Option(help="The parameters.")]
+Reports = Annotated[Path, typer.Option(readable=False, help="The folder with the results.")]
+ParamsYaml = Annotated[Path, typer.Option(readable=False, help="The parameters.")]
 
 
 def networks_folder(given: Path | None) -> Path:

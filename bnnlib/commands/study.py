@@ -31,7 +31,7 @@ def check(reports: Reports = REPORTS, params_yaml: ParamsYaml = PARAMS_YAML) -> 
 
 def readme(
     reports: Reports = REPORTS,
-    root: Annotated[Path, typer.Option(help="The folder with README.md and docs/.")] = Path(),
+    root: Annotated[Path, typer.Option(readable=False, help="The folder with README.md and docs/.")] = Path(),
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit with 1 when a page is out of date.")
     ] = False,
@@ -66,12 +66,15 @@ def sweep(
     topologies: Annotated[str | None, typer.Option(help="Topologies of params.yaml, as pooled,baseline.")] = None,
     datasets: Annotated[str | None, typer.Option(help="Names of data sets.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of each training.", show_default="its recipe's")] = None,
-    out: Annotated[Path, typer.Option(help="The table of results; their epochs go into a file beside it.")] = REPORTS
-    / "sweep.csv",
+    out: Annotated[
+        Path, typer.Option(readable=False, help="The table of results; their epochs go into a file beside it.")
+    ] = REPORTS / "sweep.csv",
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes on this machine.", show_default="cores")] = None,
     backend: Annotated[Literal["loky", "dask"], typer.Option(help="Processes here, or a Dask cluster.")] = "loky",
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The cluster's scheduler.")] = None,
-    data: Annotated[Path, typer.Option(help="The folder with the manifests of the data, and raw/.")] = Path("data"),
+    data: Annotated[
+        Path, typer.Option(readable=False, help="The folder with the manifests of the data, and raw/.")
+    ] = Path("data"),
     params_yaml: ParamsYaml = PARAMS_YAML,
 ) -> None:
     """Train a grid of networks. Options you omit keep their value from params.yaml.

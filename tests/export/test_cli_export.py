@@ -54,9 +54,14 @@ def test_other_formats_and_networks_are_usage_errors(arguments: tuple[str, ...],
     assert bnn(*arguments)[0] == 2
 
 
-def test_out_that_is_a_file_is_a_usage_error(bnn: Bnn) -> None:
-    Path("taken").touch()
-    assert bnn("export", "--format", "c", "--out", "taken")[0] == 2
+@pytest.mark.parametrize("format_name", ["c", "onnx"])
+def test_out_that_is_a_file_is_named(format_name: str, bnn: Bnn) -> None:
+    Path("taken").write_text("mine")
+    code, output, _ = bnn("export", "--format", format_name, "--out", "taken")
+    assert str(code).startswith("error: taken/bnn_model.")
+    assert "cannot be written (File exists)" in str(code)
+    assert output == ""
+    assert Path("taken").read_text() == "mine"
 
 
 def test_summary_as_json(bnn: Bnn) -> None:

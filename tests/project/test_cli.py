@@ -238,6 +238,14 @@ def test_each_command_has_a_help_without_gaps(bnn: Bnn, command: Callable[..., N
     assert not any("[" in text for text in texts)
 
 
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_a_path_that_may_not_be_read_is_no_wrong_usage(command: Callable[..., None]) -> None:
+    """Typer would end a `bnn predict` of many files at the first of them."""
+    hints = get_type_hints(command, include_extras=True).values()
+    paths = [hint for hint in hints if "pathlib" in str(hint)]
+    assert not [each for hint in paths for each in get_args(hint) if getattr(each, "readable", False)]
+
+
 def options_of(command: Callable[..., None]) -> list[ParameterInfo]:
     hints = get_type_hints(command, include_extras=True).values()
     return [each for hint in hints for each in get_args(hint) if isinstance(each, ParameterInfo)]
