@@ -20,6 +20,7 @@ import numpy as np
 from numba.core import caching, config, serialize
 
 from bnnlib.core import files, fingerprint
+from bnnlib.core.files import FileError
 
 # Numba's own types do not describe what its decorators return.
 Decorator = Callable[[Callable[..., Any]], Any]
@@ -61,7 +62,7 @@ class Cache(caching.NullCache):
         """Write compiled code, if the disk takes it."""
         if self._code.check_cachable(data):
             path, code = self._path(sig, data.codegen), serialize.dumps(self._code.reduce(data))
-            with suppress(OSError):
+            with suppress(FileError):
                 files.write_bytes(path, self._digest(path, code) + code)
 
     def _path(self, sig: Any, codegen: Any) -> Path:
