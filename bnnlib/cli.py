@@ -9,7 +9,7 @@ import typer
 
 from bnnlib.commands import benchmark, networks, study, ui
 from bnnlib.core.extras import needed
-from bnnlib.core.surroundings import program
+from bnnlib.core.system import program
 
 # Each command with the extra that it needs. It imports what it uses itself: pandas alone takes longer than a whole
 # `bnn predict`.

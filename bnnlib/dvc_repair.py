@@ -11,7 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from bnnlib.core import surroundings
+from bnnlib.core import system
 from bnnlib.core.errors import BnnError
 
 COMMITTED = "HEAD"
@@ -24,8 +24,9 @@ class RepairError(BnnError):
 def repair(root: Path) -> list[str]:
     """Remove a broken lock of running processes, restore a broken dvc.lock from git; says what was done.
 
-    With the committed dvc.lock DVC finds what was finished since then in its cache of runs. Call it only while no DVC
-    process is active. `RepairError` where DVC would refuse to run: without a git repository, or a name of the user.
+    With the committed dvc.lock, stages that were finished since then run again; a training goes on from its checkpoint,
+    and the data come from DVC's cache. Call it only while no DVC process is active. `RepairError` where DVC would
+    refuse to run: without a git repository, or a name of the user.
     """
     done = []
     running, graph = root / ".dvc/tmp/rwlock", root / "dvc.lock"
@@ -60,7 +61,7 @@ def _require_git(root: Path) -> None:
 
 def _require_user() -> None:
     """DVC notes who runs it, and looks for settings in the home folder."""
-    if surroundings.user() is None:
+    if system.user() is None:
         raise RepairError(
             "this user has no name, as in a container, and DVC needs one, and a home folder: `export USER=me HOME=/tmp`"
         )
@@ -116,8 +117,8 @@ def _restore(root: Path, name: str) -> None:
     done = _git(root, "checkout", COMMITTED, "--", name)
     if done.returncode:
         raise RepairError(
-            f"{root / name}: half-written, and git does not restore it ({done.stderr.strip()}); delete it: DVC then "
-            "looks for every stage in its cache of runs"
+            f"{root / name}: half-written, and git does not restore it ({done.stderr.strip()}); delete it: then "
+            "every stage runs again, and trainings go on from their checkpoints"
         )
 
 

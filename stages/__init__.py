@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bnnlib.core.surroundings import program
+from bnnlib.core.system import program
 
 ParamsFile = Annotated[Path, typer.Option(readable=False, help="The parameters; all are checked before anything runs.")]
 DEFAULT_PARAMS = Path("params.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,9 @@ def _replace(folder: Path, pictures: Mapping[str, bytes]) -> None:
     for name, content in pictures.items():
         files.write_bytes(folder / name, content)
     for path in folder.iterdir():
-        if path.name not in pictures:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in pictures:
             path.unlink()
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-# readable=False, here and elsewhere: who reads it tells that it cannot, as an error, with the way out.
+# readable=False, here and elsewhere: the function that reads a path reports an unreadable one, with the way out; Typer
+# would call it wrong usage.
 REPORTS = Path("reports")
 PARAMS_YAML = Path("params.yaml")
 MODELS = Path("models")

@@ -22,11 +22,14 @@ def check(reports: Reports = REPORTS, params_yaml: ParamsYaml = PARAMS_YAML) -> 
     found = thresholds.check(reports, params.load(params_yaml))
     for verdict in found:
         typer.echo(verdict)
-    for name in records.check_all(reports):
-        typer.echo(f"ok     {name}: as in {records.LIST}")
+    changed = records.check_all(reports)
+    for line in changed:
+        typer.echo(f"CHANGED {line}")
     missed = [verdict.name for verdict in found if not verdict.passed]
-    if missed:
-        raise thresholds.ThresholdError(f"{len(missed)} of {len(found)} bounds missed: {', '.join(missed)}")
+    wrong = [f"{len(missed)} of {len(found)} bounds missed: {', '.join(missed)}"] if missed else []
+    wrong += [f"{len(changed)} record{'s' if len(changed) > 1 else ''} changed"] if changed else []
+    if wrong:
+        raise thresholds.ThresholdError("; ".join(wrong))
 
 
 def readme(

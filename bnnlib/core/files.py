@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnnlib.core.errors import BnnError
-from bnnlib.core.surroundings import FULL, way_out
+from bnnlib.core.system import way_out
 
 if TYPE_CHECKING:  # slow to import, and not every program reads tables
     import pandas as pd
@@ -40,20 +42,21 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException as error:
+    except OSError as error:
+        raise FileError(_unwritable(path, len(content), error)) from error
+    finally:
         with suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError):
-            raise FileError(_unwritable(path, len(content), error)) from error
-        raise
 
 
 def _unwritable(path: Path, size: int, error: OSError) -> str:
-    space = ""
-    if error.errno in FULL:
+    room = ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        room = f"it needs {size:,} bytes; "
+    if error.errno == errno.ENOSPC:
         folder = next(folder for folder in path.absolute().parents if folder.is_dir())
-        space = f"it needs {size:,} bytes, {shutil.disk_usage(folder).free:,} are free there; "
-    return f"{path}: cannot be written ({error.strerror}); {space}{way_out(error)}"
+        room = f"it needs {size:,} bytes, {shutil.disk_usage(folder).free:,} are free there; "
+    return f"{path}: cannot be written ({error.strerror}); {room}{way_out(error)}"
 
 
 def read_bytes(path: Path, advice: str = "") -> bytes:
@@ -68,6 +71,17 @@ def read_bytes(path: Path, advice: str = "") -> bytes:
 def sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
+def read_hashes(path: Path) -> dict[str, str]:
+    """A `sha256sum` list: file name -> SHA-256 in hexadecimal; `FileError` names the line that is none of it."""
+    found = {}
+    for number, line in enumerate(read_bytes(path).decode("ascii", "replace").splitlines(), start=1):
+        digest, _, name = line.partition("  ")
+        if not re.fullmatch(r"[0-9a-f]{64}", digest) or not re.fullmatch(r"\w[\w.-]*", name):
+            raise FileError(f"{path}, line {number}: {line!r} is not '<SHA-256>  <file name>'")
+        found[name] = digest
+    return found
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from bnnlib.core import files
 from bnnlib.core.files import FileError
 
 LIST = "records.sha256"  # `sha256sum --check` reads it too
+RECORDS = ("benchmark*", "baseline_*")
 
 
 def note(path: Path) -> None:
@@ -30,19 +31,17 @@ def check(path: Path) -> None:
 
 
 def check_all(folder: Path) -> list[str]:
-    """Check all records of a folder that has any; their names."""
-    names = list(_listed(folder / LIST))
-    for name in names:
-        check(folder / name)
-    return names
+    """What is wrong with a folder's records, those listed and those with the name of one: a line for each."""
+    names = {path.name for pattern in RECORDS for path in folder.glob(pattern)} | _listed(folder / LIST).keys()
+    wrong = []
+    for name in sorted(names):
+        try:
+            check(folder / name)
+        except FileError as error:
+            wrong.append(str(error))
+    return wrong
 
 
 def _listed(place: Path) -> dict[str, str]:
     """The hashes by file name, none where there is no list."""
-    found: dict[str, str] = {}
-    if not place.exists():
-        return found
-    for line in files.read_text(place).splitlines():
-        digest, _, name = line.partition("  ")
-        found[name] = digest
-    return found
+    return files.read_hashes(place) if place.exists() else {}

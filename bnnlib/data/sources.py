@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import os
-import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -55,12 +54,7 @@ def read_manifest(path: Path) -> dict[str, str]:
 
     A name that ends in .gz means the file as it is published, compressed: it is checked and kept that way.
     """
-    manifest = {}
-    for number, line in enumerate(files.read_bytes(path).decode("ascii", "replace").splitlines(), start=1):
-        digest, _, name = line.partition("  ")
-        if not re.fullmatch(r"[0-9a-f]{64}", digest) or not re.fullmatch(r"\w[\w.-]*", name):
-            raise SourceError(f"{path}, line {number}: {line!r} is not '<SHA-256>  <file name>'")
-        manifest[name] = digest
+    manifest = files.read_hashes(path)
     if not manifest:
         raise SourceError(f"{path}: names no file")
     return manifest

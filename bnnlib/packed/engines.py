@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -30,16 +32,25 @@ class Engine(Protocol):
 
 def fast(model: PackedModel, threads: int = 1) -> Engine:
     """The engine that works on packed words, compiled; `EngineError` if Numba cannot be imported or cannot compile."""
-    try:
+    with _failures():
         from bnnlib.packed import jit  # imports Numba, which is slow and may be missing
 
         jit.check()
         from bnnlib.packed.fast import Engine as FastEngine
+    engine = FastEngine(model, threads)
+    with _failures():
+        engine.compile()
+    return engine
 
-        return FastEngine(model, threads)
-    except BnnError:  # the model or the threads
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Around what only Numba does: it, LLVM and what they load raise errors of any kind."""
+    try:
+        yield
+    except MemoryError:
         raise
-    except Exception as error:  # Numba, LLVM and what they load raise errors of any kind
+    except Exception as error:
         raise EngineError(f"the fast engine needs Numba, which fails ({_first_line(error)}); {_way_out()}") from error
 
 

@@ -34,7 +34,10 @@ class Engine:
         self.model = model
         self.threads = threads
         self._plan = kernels.plan(model)
-        self.dots(np.empty((0, model.side, model.side), np.uint8))  # compiles, so what fails there fails here
+
+    def compile(self) -> None:
+        """Compile now what the first call would."""
+        self.dots(np.empty((0, self.model.side, self.model.side), np.uint8))
 
     def dots(self, images: NDArray[np.uint8]) -> NDArray[np.int32]:
         """The head's integer dot products, int32 (n, classes). images: uint8 (n, side, side), else `ModelError`."""

@@ -107,9 +107,8 @@ def read(path: Path) -> list[tuple[Run, list[Moment]]]:
     Epochs without a run are left out: a sweep was killed before it wrote the run. `FileError` where a row or its epochs
     are not what was written.
     """
-    lines = [
-        (line, cells.pop(DIGEST), cells) for line, cells in _lines(path, COLUMNS)
-    ]  # before the epochs: see `_write`
+    # The runs before their epochs, because `_write` writes them last: those of a run found here are there.
+    lines = [(line, cells.pop(DIGEST), cells) for line, cells in _lines(path, COLUMNS)]
     histories = histories_of(path)
     columns = [*Moment.model_fields]
     of_run = _by_key(_parsed(histories, line, Moment, cells) for line, cells in _lines(histories, columns))

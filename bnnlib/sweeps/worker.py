@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bnnlib import training
 from bnnlib.core import fingerprint, runtime
 from bnnlib.core.errors import BnnError
 from bnnlib.core.files import FileError
@@ -19,11 +20,11 @@ from bnnlib.nn.published import restore
 from bnnlib.scoring import evaluation
 from bnnlib.sweeps.grid import Job, SweepError
 from bnnlib.sweeps.results import Moment, Run
-from bnnlib.training import checkpoint, loop
+from bnnlib.training import loop
 from bnnlib.training.loop import Epoch
 
 # The folders and files of the package that compute a row. The values of the parameters are part of the key.
-CODE = (*checkpoint.CODE, "data/idx.py", "data/prepare.py")
+CODE = (*training.CODE, "data/idx.py", "data/prepare.py")
 # A Dask worker with several threads would run several jobs in one process. But torch has one generator for all, and
 # Python 3.11 raises `SystemError` when two threads parse code, as for its fingerprint, at the same time.
 _ONE_AT_A_TIME = threading.Lock()

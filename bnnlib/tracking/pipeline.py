@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bnnlib.config import params
 from bnnlib.config.params import Params, ParamsError
-from bnnlib.core import surroundings
+from bnnlib.core import system
 from bnnlib.tracking import processes
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def common_tags(stage: str, process: str) -> dict[str, str]:
         PROCESS_TAG: process,
         "dvc_experiment": experiment_name() or WORKSPACE,
         "git_revision": git_revision(),
-        "mlflow.user": surroundings.user() or "unknown",
+        "mlflow.user": system.user() or "unknown",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": git_revision(),
     }

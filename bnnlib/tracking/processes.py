@@ -17,7 +17,7 @@ import psutil
 
 STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has one
 WATCH_S = 1.0
-FORCED = re.compile("--force|-[a-zA-RT-Z]*f[a-zA-RT-Z]*")  # -S has a value, which may have an f in it
+FORCED = re.compile("--force|-[isvqkpPR]*f[isvqkpPR]*")  # the letters of `dvc repro` that take no value
 CLOCK_S = 60.0  # two times of one start differ when the clock is set, because it is the time of the boot plus ticks
 
 

@@ -23,7 +23,7 @@ from bnnlib.scoring.metrics import Scores
 from bnnlib.training import batches, optimizers
 
 if TYPE_CHECKING:
-    from bnnlib.training.checkpoint import Checkpoint
+    from bnnlib.core.checkpoint import Checkpoint
 
 NORM_BATCH = 500  # batch size for re-estimating batch norm
 

@@ -31,7 +31,11 @@ def split_of(count: int) -> Split:
     ("error", "expected", "message"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), FileError, "No space .*; it needs 14 bytes, .* are free"),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), FileError, "Disk quota .*; it needs 14 bytes, .* are free"),
+        (
+            OSError(errno.EDQUOT, "Disk quota exceeded"),
+            FileError,
+            "Disk quota .*; it needs 14 bytes; free space of your quota",
+        ),
         (OSError(errno.EIO, "Input/output error"), FileError, r"\(Input/output error\); check"),
         (KeyboardInterrupt(), KeyboardInterrupt, "^$"),
         (MemoryError(), MemoryError, "^$"),

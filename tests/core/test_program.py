@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from bnnlib.core.surroundings import NO_HOME, program, told
+from bnnlib.core.system import NO_HOME, as_line, program
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from bnnlib.core.surroundings import NO_HOME, program, told
 def test_an_error_of_the_system_is_one_line_with_path_reason_and_way_out(error: OSError, message: str) -> None:
     with pytest.raises(SystemExit, match=f"^error: {message}$") as caught, program():
         raise error
-    assert str(caught.value) == f"error: {told(error)}"
+    assert str(caught.value) == f"error: {as_line(error)}"
 
 
 def test_an_error_of_the_code_keeps_its_traceback() -> None:

@@ -21,6 +21,7 @@ from support.raw_files import (
 )
 
 from bnnlib.core import files
+from bnnlib.core.files import FileError
 from bnnlib.data import mnist, sources
 from bnnlib.data.sources import Source, SourceError
 
@@ -182,6 +183,6 @@ def test_a_manifest_is_read(tmp_path: Path) -> None:
 def test_a_malformed_manifest_names_the_line(tmp_path: Path, line: str) -> None:
     path = tmp_path / "sums"
     path.write_text(f"D  a\n{line}\n".replace("D", "0" * 64), encoding="utf-8")
-    with pytest.raises(SourceError) as caught:
+    with pytest.raises(FileError) as caught:
         sources.read_manifest(path)
     assert str(caught.value).startswith(f"{path}, line 2: ")

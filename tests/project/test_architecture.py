@@ -49,10 +49,12 @@ WRITING = {"write_text", "write_bytes", "open", "savefig", "save", "savez", "to_
 HARMLESS = {
     ("bnnlib/benchmark/prediction/onnx_peer.py", "plain.write_bytes"),  # in a folder that is removed
     ("bnnlib/commands/benchmark.py", "record.to_json"),  # to objects
+    ("bnnlib/core/checkpoint.py", "torch.save"),  # into memory
+    ("bnnlib/training/loop.py", "checkpoint.save"),
     ("bnnlib/commands/ui.py", "webbrowser.open"),
     ("bnnlib/core/files.py", "frame.to_csv"),  # to text
     ("bnnlib/core/files.py", "temporary.open"),
-    ("bnnlib/core/surroundings.py", "os.open"),  # of the null device
+    ("bnnlib/core/system.py", "os.open"),  # of the null device
     ("bnnlib/data/sources.py", "source.open"),
     ("bnnlib/data/splits.py", "np.save"),  # into memory
     ("bnnlib/nn/weights.py", "safetensors.torch.save"),  # to bytes

@@ -21,7 +21,7 @@ def test_the_fingerprint_covers_all_code_that_computes() -> None:
     modules = ("training/loop", "scoring/evaluation", "core/runtime", "data/prepare")
     files = {file for module in modules for file in imports.closure(f"bnnlib/{module}.py")}
     needed = {file.removeprefix("bnnlib/") for file in files if not file.endswith("__init__.py")}
-    edges = {f"core/{name}.py" for name in ("errors", "files", "fingerprint", "surroundings")}
+    edges = {f"core/{name}.py" for name in ("errors", "files", "fingerprint", "system")}
     edges |= {"config/params.py", "config/messages.py", "data/sources.py"}
     assert {file for file in needed - edges if not file.startswith(worker.CODE)} == set()
 

@@ -185,6 +185,7 @@ def test_processes_of_other_machines_are_not_judged() -> None:
         ("dvc repro -sf evaluate", True),
         ("dvc exp run -S full.epochs=1 --name f", False),
         ("dvc exp run -Sfull.epochs=1", False),
+        ("dvc exp run -nfix", False),
         ("dvc repro --dry train_full", False),
     ],
 )

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from bnnlib.core.errors import BnnError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's quota, the limit of the shell
 WAYS_OUT = {
-    **dict.fromkeys(FULL, "free space there, then run the same command again"),
+    errno.ENOSPC: "free space there, then run the same command again",
+    errno.EDQUOT: "free space of your quota, then run the same command again",
+    errno.EFBIG: "raise the limit on the size of a file (`ulimit -f`)",
     **dict.fromkeys((errno.EACCES, errno.EPERM), "check the permissions of it and of its folder, or name another"),
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a part of the path is no folder: move that away, or name another"),
     errno.EISDIR: "it is a folder: name a file, or move the folder away",
@@ -29,7 +30,7 @@ def way_out(error: OSError) -> str:
     return WAYS_OUT.get(error.errno or 0, "check the name and the permissions")
 
 
-def told(error: OSError) -> str:
+def as_line(error: OSError) -> str:
     """An error of the system in a line: its path where it has one, the reason, the way out."""
     if error.strerror is None:  # one that a library made up
         return " ".join(str(error).split()) or type(error).__name__
@@ -47,9 +48,9 @@ def user() -> str | None:
 
 @contextmanager
 def program() -> Iterator[None]:
-    """Around a whole program: an error that the user can put right ends it with `error: ...` and exit code 1.
+    """Around a whole program: an error that the user can correct ends it with `error: ...` and exit code 1.
 
-    Also a decorator. What writes and reads files names them itself; what the system refuses elsewhere is told here.
+    Also a decorator. What writes and reads files names them itself; what the system refuses elsewhere is said here.
     """
     _have_home()
     try:
@@ -60,7 +61,7 @@ def program() -> Iterator[None]:
     except BnnError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        sys.exit(f"error: {told(error)}")
+        sys.exit(f"error: {as_line(error)}")
 
 
 def _have_home() -> None:

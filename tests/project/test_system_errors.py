@@ -1,4 +1,4 @@
-"""Read-only clones, full disks, strangers, files in the way: every command says what to do, and loses nothing."""
+"""Read-only clones, full disks, unknown users, files in the way: every command says what to do, and loses nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import drawings, surroundings, tiny_sweeps
+from support import drawings, system_errors, tiny_sweeps
 from support.clone import Bnn, Checkout
 from support.paths import ROOT
 
@@ -51,7 +51,7 @@ LIMITED = {
 @pytest.fixture(scope="module")
 def study(raw_dir: Path, environment: dict[str, str]) -> Iterator[Checkout]:
     """A study with tiny parameters and data, the committed networks, their scores on these data, and old pages."""
-    with surroundings.open_folder() as folder:
+    with system_errors.open_folder() as folder:
         tiny_sweeps.fill(folder, raw_dir)
         cfg, manifest = params.load(folder / "params.yaml"), sources.read_manifest(folder / "data/mnist.sha256")
         prepare.write(folder / "data/processed", prepare.from_raw(raw_dir, manifest, cfg.data))
@@ -69,14 +69,14 @@ def study(raw_dir: Path, environment: dict[str, str]) -> Iterator[Checkout]:
 @pytest.fixture
 def locked(study: Checkout) -> Iterator[Checkout]:
     """The study, in which nothing can be written, by a user without a name, a home and rights."""
-    surroundings.lock(study.folder, True)
+    system_errors.lock(study.folder, True)
     try:
-        yield Checkout(study.folder, surroundings.of_stranger(study.environment))
+        yield Checkout(study.folder, system_errors.of_unknown_user(study.environment))
     finally:
-        surroundings.lock(study.folder, False)
+        system_errors.lock(study.folder, False)
 
 
-def told(done: subprocess.CompletedProcess[str]) -> str:
+def said(done: subprocess.CompletedProcess[str]) -> str:
     """The message of a command that ends with an error, and with nothing that looks like a crash."""
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
@@ -86,18 +86,18 @@ def told(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize("command", WRITERS)
-def test_a_stranger_in_a_read_only_clone_is_told_what_cannot_be_written(command: str, locked: Checkout) -> None:
-    before = surroundings.tree(locked.folder)
-    way = surroundings.stranger(locked.folder)
-    message = told(locked.run(*way, "python", "-m", *command.split(), check=False))
+def test_an_unknown_user_in_a_read_only_clone_is_told_what_cannot_be_written(command: str, locked: Checkout) -> None:
+    before = system_errors.tree(locked.folder)
+    way = system_errors.unknown_user(locked.folder)
+    message = said(locked.run(*way, "python", "-m", *command.split(), check=False))
     assert WRITERS[command] in message
     assert "(Permission denied)" in message
     assert ";" in message
-    assert surroundings.tree(locked.folder) == before
+    assert system_errors.tree(locked.folder) == before
 
 
-def test_a_stranger_in_a_read_only_clone_can_predict_and_look(locked: Checkout) -> None:
-    python = [*surroundings.stranger(locked.folder), "python", "-m", "bnnlib"]
+def test_an_unknown_user_in_a_read_only_clone_can_predict_and_look(locked: Checkout) -> None:
+    python = [*system_errors.unknown_user(locked.folder), "python", "-m", "bnnlib"]
     assert locked.run(*python, "predict", "seven.png").stdout.startswith("digit 7 ")
     assert "packed file" in locked.run(*python, "summary").stdout
     done = locked.run(*python, "check", check=False)  # of so few images, so it may pass or not
@@ -105,9 +105,9 @@ def test_a_stranger_in_a_read_only_clone_can_predict_and_look(locked: Checkout) 
     assert "Traceback" not in done.stderr
 
 
-def test_a_stranger_is_told_to_name_a_folder_for_prepared_data(locked: Checkout) -> None:
-    way = surroundings.stranger(locked.folder)
-    with surroundings.open_folder() as results:
+def test_an_unknown_user_is_told_to_name_a_folder_for_prepared_data(locked: Checkout) -> None:
+    way = system_errors.unknown_user(locked.folder)
+    with system_errors.open_folder() as results:
         results.chmod(0o777)
         command = [
             "python",
@@ -120,35 +120,35 @@ def test_a_stranger_is_told_to_name_a_folder_for_prepared_data(locked: Checkout)
             "--out",
             str(results / "small.csv"),
         ]
-        message = told(locked.run(*way, *command, check=False))
+        message = said(locked.run(*way, *command, check=False))
     assert message.startswith(
         "/dev/null/.cache/bnn: prepared data cannot be kept there (Not a directory); BNN_CACHE_DIR"
     )
 
 
-def test_what_a_stranger_may_not_read_is_named_and_the_rest_is_done(locked: Checkout) -> None:
-    way = [*surroundings.stranger(locked.folder), "python", "-m", "bnnlib"]
+def test_what_an_unknown_user_may_not_read_is_named_and_the_rest_is_done(locked: Checkout) -> None:
+    way = [*system_errors.unknown_user(locked.folder), "python", "-m", "bnnlib"]
     secret = locked.folder / "params.yaml"
     secret.chmod(0)
     done = locked.run(*way, "predict", "params.yaml", "seven.png", check=False)
-    assert told(done).startswith("params.yaml: cannot be read (Permission denied); ")
+    assert said(done).startswith("params.yaml: cannot be read (Permission denied); ")
     assert done.stdout.startswith("digit 7 ")
-    message = told(locked.run(*way, "check", check=False))
+    message = said(locked.run(*way, "check", check=False))
     assert message.startswith("params.yaml: cannot be read (Permission denied); check the permissions")
     secret.chmod(0o444)
 
 
-def test_repair_tells_a_stranger_what_dvc_needs(environment: dict[str, str]) -> None:
-    with surroundings.open_folder() as folder:
+def test_repair_tells_an_unknown_user_what_dvc_needs(environment: dict[str, str]) -> None:
+    with system_errors.open_folder() as folder:
         (folder / "locked").mkdir(mode=0o555)
-        way = surroundings.stranger(folder / "locked")
-        checkout = Checkout(folder, surroundings.of_stranger(environment) | {"PYTHONPATH": str(ROOT)})
+        way = system_errors.unknown_user(folder / "locked")
+        checkout = Checkout(folder, system_errors.of_unknown_user(environment) | {"PYTHONPATH": str(ROOT)})
         checkout.run("dvc", "init", "--quiet", "--no-scm", HOME=str(folder), USER="tests")
         (folder / "dvc.yaml").write_text("stages: {nothing: {cmd: 'true'}}\n")
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o777)
         repair = [*way, "python", "-m", "bnnlib", "repair"]
-        message = told(checkout.run(*repair, check=False))
+        message = said(checkout.run(*repair, check=False))
         given = dict(each.split("=") for each in re.findall(r"[A-Z]+=[\w/]+", message))
         assert set(given) == {"USER", "HOME"}
         assert checkout.run(*way, "dvc", "repro", check=False).returncode != 0
@@ -159,19 +159,19 @@ def test_repair_tells_a_stranger_what_dvc_needs(environment: dict[str, str]) -> 
 @pytest.mark.parametrize("command", LIMITED)
 def test_without_room_for_a_file_it_is_named_with_its_size_and_nothing_is_left(command: str, study: Checkout) -> None:
     limit, name = LIMITED[command]
-    before = surroundings.tree(study.folder)
+    before = system_errors.tree(study.folder)
     words = ["python", "-m", *command.split()]
-    message = told(study.run("prlimit", f"--fsize={limit}", *words, check=False, PYTHONDONTWRITEBYTECODE="1"))
+    message = said(study.run("prlimit", f"--fsize={limit}", *words, check=False, PYTHONDONTWRITEBYTECODE="1"))
     assert message.startswith(f"{name}: cannot be written (File too large); it needs ")
-    needed, free = (int(number.replace(",", "")) for number in re.findall(r"[\d,]{2,}", message.partition(";")[2]))
+    assert message.endswith(" bytes; raise the limit on the size of a file (`ulimit -f`)")
+    [needed] = (int(number.replace(",", "")) for number in re.findall(r"[\d,]{2,}", message.partition(";")[2]))
     assert needed > limit
-    assert free > 0
-    left = surroundings.tree(study.folder)
+    left = system_errors.tree(study.folder)
     assert {path: left[path] for path in before} == before
     assert not [path for path in left if path.endswith(".tmp") or (path == name and path not in before)]
     study.run(*words)
     assert (study.folder / name).stat().st_size == needed
-    surroundings.restore(study.folder, before)
+    system_errors.restore(study.folder, before)
 
 
 FULL = """
@@ -183,8 +183,8 @@ python -m bnnlib export --format onnx --out "$1" && ls -A "$1"
 
 
 def test_on_a_full_disk_the_old_file_stays_and_later_the_same_command_works(study: Checkout, tmp_path: Path) -> None:
-    way = surroundings.small_disk()
-    done = study.run(*way, f"{surroundings.MOUNT} {{ {FULL} }}", "300k", str(tmp_path))
+    way = system_errors.small_disk()
+    done = study.run(*way, f"{system_errors.MOUNT} {{ {FULL} }}", "300k", str(tmp_path))
     [message] = done.stderr.splitlines()
     path = tmp_path / "bnn_model.onnx"
     pattern = (
@@ -199,7 +199,7 @@ def test_on_a_full_disk_the_old_file_stays_and_later_the_same_command_works(stud
 @pytest.mark.parametrize("arguments", ["--version", "--help", "summary"])
 def test_an_output_that_cannot_be_written_is_told(arguments: str, study: Checkout) -> None:
     done = study.run("sh", "-c", f"python -m bnnlib {arguments} > /dev/full", check=False)
-    assert told(done).startswith("standard output: No space left on device; ")
+    assert said(done).startswith("standard output: No space left on device; ")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -246,12 +246,12 @@ def test_what_is_in_the_way_is_named_with_the_way_out(
     shutil.copy(ROOT / "params.yaml", "params.yaml")
     shutil.copytree(ROOT / "reports", "reports")
     shutil.copytree(ROOT / "data", "data", ignore=shutil.ignore_patterns("raw", "processed"))
-    before = surroundings.tree(Path())
+    before = system_errors.tree(Path())
     code, output, _ = bnn(*arguments.split())
     assert str(code).removeprefix(f"error: {Path.cwd()}/").removeprefix("error: ").startswith(message)
     assert str(code).partition("; ")[2] or "a folder, expected" in str(code)
     assert output == ""
-    assert surroundings.tree(Path()) == before
+    assert system_errors.tree(Path()) == before
 
 
 @pytest.mark.parametrize("named", ["file", "file/deep", "broken", TOO_LONG])

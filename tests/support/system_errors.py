@@ -33,7 +33,7 @@ HOME = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "XDG_CACHE_HOME", "XDG_C
 
 @contextmanager
 def open_folder() -> Iterator[Path]:
-    """A temporary folder that strangers can reach, as pytest's are not."""
+    """A temporary folder that unknown users can reach, as pytest's are not."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -43,7 +43,7 @@ def open_folder() -> Iterator[Path]:
             lock(folder, False)
 
 
-def stranger(locked: Path) -> list[str]:
+def unknown_user(locked: Path) -> list[str]:
     """How to run a command as a user without a name, who can read but not write the folder ``locked``."""
     way = next((way for way in WAYS if _succeeds([*way, sys.executable, "-c", IS_STRANGER, str(locked)])), None)
     if way is None:
@@ -60,7 +60,7 @@ def small_disk() -> list[str]:
     return way
 
 
-def of_stranger(environment: dict[str, str]) -> dict[str, str]:
+def of_unknown_user(environment: dict[str, str]) -> dict[str, str]:
     """The environment without a home and names."""
     return {name: value for name, value in environment.items() if name not in HOME}
 
