@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding  # type: ignore[import-untyped]
 import pytest
 import torch
 from support import imports
@@ -17,10 +18,11 @@ from support.fits import ADAM, BOP, MUON, TRAIN, VALIDATION, config, equal, fitt
 
 from bnnlib import training
 from bnnlib.config.spec import Optimizer, Quantization, Training
-from bnnlib.core import checkpoint
+from bnnlib.core import checkpoint, fingerprint
 from bnnlib.core.checkpoint import Checkpoint
 from bnnlib.training import loop
 from bnnlib.training.loop import Epoch
+from stages import train
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -158,6 +160,25 @@ def test_where_the_folder_cannot_be_made_the_training_goes_on(tmp_path: Path) ->
     (tmp_path / "file").touch()
     with checkpoint.opened(tmp_path / "file", "name") as kept:
         assert_same(list(loop.fit(TRAIN, VALIDATION, config(1), kept)), fitted(1))
+
+
+def test_another_training_has_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, other = tmp_path / "data", tmp_path / "other"
+    data.write_text("data")
+    other.write_text("other")
+    same = train._name(config(1), [data])
+    assert train._name(config(1), [data]) == same
+    names = [train._name(config(1, seed=1), [data]), train._name(config(1), [other])]
+    for module, function in (
+        (fingerprint, "of_package"),
+        (torch.backends.cpu, "get_cpu_capability"),
+        (llvmlite.binding, "get_host_cpu_name"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, function, lambda *_: "another")
+            names.append(train._name(config(1), [data]))
+    assert len({same, *names}) == 6
+    assert train._name(config(1), [data]) == same
 
 
 def test_all_code_that_a_training_uses_counts() -> None:
