@@ -189,7 +189,7 @@ def test_a_flipped_byte_in_the_table_of_the_sweep_stops_the_pipeline_and_costs_n
     assert "error: reports/sweep" in done.stdout + done.stderr
     study.run("git", "checkout", "--quiet", "reports/sweep.csv", "reports/sweep_histories.csv")
     assert study.run("git", "status", "--porcelain", "reports").stdout == ""
-    assert UP_TO_DATE in study.run("dvc", "repro").stdout
+    study.run("dvc", "repro")
     assert lock(study) == before
 
 
