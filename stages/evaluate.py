@@ -16,11 +16,11 @@ from bnnlib.data.splits import Split
 from bnnlib.nn import weights
 from bnnlib.nn.convnet import ConvNet
 from bnnlib.nn.published import restore
-from bnnlib.packed import engines
+from bnnlib.packed import engines, passes
 from bnnlib.packed.engines import Engine
 from bnnlib.packed.file import read_if_any
 from bnnlib.report import logged, tables
-from bnnlib.report.tables import Result
+from bnnlib.report.tables import Passes, Result
 from bnnlib.scoring import evaluation
 from bnnlib.tracking.run import open_run
 from stages import DEFAULT_PARAMS, ParamsFile, run
@@ -70,6 +70,7 @@ def _result(path: Path, packed: Path | None, held_out: Mapping[str, Split], sett
         for name, split in held_out.items()
     }
     return Result(
+        passes=None if engine is None or len(engine.model.passes) == 1 else _passes(engine, held_out),
         bits=published.bits,
         epoch=published.epoch,
         weights=published.topology.weights,
@@ -78,6 +79,14 @@ def _result(path: Path, packed: Path | None, held_out: Mapping[str, Split], sett
         packed_bytes=None if packed is None or engine is None else packed.stat().st_size,
         **scores,
     )
+
+
+def _passes(engine: Engine, held_out: Mapping[str, Split]) -> Passes:
+    """Scores of the mean of all passes."""
+    count = len(engine.model.passes)
+    logits = {name: torch.from_numpy(passes.logits(engine, split.images, count)) for name, split in held_out.items()}
+    labels = {name: torch.from_numpy(split.labels).long() for name, split in held_out.items()}
+    return Passes(count, **{name: evaluation.score(logits[name], labels[name]).scores for name in held_out})
 
 
 def _logits(model: ConvNet, engine: Engine | None, split: Split, device: str) -> Tensor:

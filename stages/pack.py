@@ -9,6 +9,7 @@ from bnnlib.core import files
 from bnnlib.export import pack
 from bnnlib.nn import weights
 from bnnlib.packed import format as packed_format
+from bnnlib.packed.model import Pass
 from bnnlib.serving import pyfunc
 from bnnlib.tracking import models
 from bnnlib.tracking.run import open_run
@@ -18,13 +19,14 @@ from stages import DEFAULT_PARAMS, ParamsFile, run
 def main(network: Path, out: Path, params_yaml: ParamsFile = DEFAULT_PARAMS) -> None:
     """Pack the network in the file NETWORK and write it to OUT; OUT is empty if the network is wider than 1 bit."""
     cfg = params.load(params_yaml)
-    with open_run("pack", cfg, {}, data=[network]) as log:
+    passes = [Pass(each.down, each.right, each.brighter) for each in cfg.model.passes]
+    with open_run("pack", cfg, {"model.passes": passes}, data=[network]) as log:
         published = weights.read(network)
         if published.bits != 1:  # an experiment with another model.bits; DVC requires every output to exist
             files.write_bytes(out, b"")
             print(f"{out} is empty: only a 1-bit network is packed, and this one has {published.bits} bits")
             return
-        content = packed_format.encode(pack.pack(published))
+        content = packed_format.encode(pack.pack(published, passes))
         files.write_bytes(out, content)
         log.log_metrics({"binary.packed_bytes": len(content)})
         log.log_artifact(out)

@@ -26,6 +26,9 @@ def predict(
     multi: Annotated[
         bool, typer.Option("--multi", help="Read several digits in a picture, from left to right.")
     ] = False,
+    passes: Annotated[
+        int, typer.Option(min=1, help="Look several times, shifted and brighter: more accurate, and slower.")
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with an object for each file.")] = False,
 ) -> None:
     """Name the digit in each image: PNG, JPEG, BMP, GIF, TIFF or WebP, of any size and colours.
@@ -38,7 +41,7 @@ def predict(
     for path in paths:
         for passed in images.passed_over(path):
             typer.echo(f"warning: {passed}: not read: {images.UNREAD}", err=True)
-    outcomes = predict.classify(paths, predict.load(model), multi)
+    outcomes = predict.classify(paths, predict.load(model), multi, passes)
     for outcome in outcomes:
         if outcome.error is not None:
             typer.echo(f"error: {outcome.error}", err=True)

@@ -65,14 +65,24 @@ def _no_bool(value: object) -> object:
     return value
 
 
+class Pass(Section):
+    """One of several passes over an image: shifted by whole pixels, then brighter; see `packed.model.Pass`."""
+
+    down: Annotated[int, Field(ge=-27, le=27)] = 0
+    right: Annotated[int, Field(ge=-27, le=27)] = 0
+    brighter: Annotated[int, Field(ge=-255, le=255)] = 0
+
+
 class Model(Section):
     """``bits``: width of weights and activations of the network that `train_binary` trains.
 
-    ``topology``: the name of the topology of both networks, one of the section `topologies`.
+    ``topology``: the name of the topology of both networks, one of the section `topologies`. ``passes``: those beside
+    the plain one that a packed network can make.
     """
 
     bits: Annotated[Bits, BeforeValidator(_no_bool)]
     topology: str
+    passes: Annotated[tuple[Pass, ...], Field(max_length=15, strict=False)]
 
 
 InputThresholds = Annotated[AnyThresholds, Field(min_length=1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,22 +15,26 @@ from bnnlib.nn import layers, quantizers
 from bnnlib.nn.layers import NormedConvolution
 from bnnlib.nn.published import Published, restore
 from bnnlib.packed import model as packed
-from bnnlib.packed.model import Block, Head, PackedModel
+from bnnlib.packed.model import PLAIN, Block, Head, PackedModel, Pass
 
 
 class PackError(BnnError):
     """The network has no packed form."""
 
 
-def pack(published: Published) -> PackedModel:
-    """The packed form of a published 1-bit network; `PackError` if it is wider."""
+def pack(published: Published, passes: Sequence[Pass] = ()) -> PackedModel:
+    """The packed form of a published 1-bit network; `PackError` if it is wider.
+
+    ``passes``: those that it can make beside the plain one.
+    """
     if published.bits != 1:
         raise PackError(
             f"bits: {published.bits}, expected 1: only a 1-bit network can be packed; train one with model.bits: 1"
         )
     model = restore(published)
     *blocks, head = model.layers()
-    return pack_layers(blocks, head, mnist.SIDE, published.topology.input)
+    packed_model = pack_layers(blocks, head, mnist.SIDE, published.topology.input)
+    return dataclasses.replace(packed_model, passes=(PLAIN, *passes))
 
 
 @torch.inference_mode()

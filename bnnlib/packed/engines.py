@@ -23,6 +23,8 @@ class EngineError(BnnError):
 class Engine(Protocol):
     """What every engine can do. images: uint8 (n, side, side)."""
 
+    model: PackedModel
+
     def dots(self, images: NDArray[np.uint8]) -> NDArray[np.int32]:
         """The head's integer dot products, int32 (n, classes)."""
 

@@ -1,7 +1,8 @@
 """The packed file (.bnn): bytes in, model out, and back. docs/format.md describes it field by field.
 
-Version 2 is written, versions 1 and 2 are read. All numbers are little-endian, nothing is aligned. Sizes are checked
-against the length of the file before anything is allocated for them.
+Version 3 is written for a model of several passes, version 2 for others; version 1 is read too. All numbers are
+little-endian, nothing is aligned. Sizes are checked against the length of the file before anything is allocated for
+them.
 """
 
 from __future__ import annotations
@@ -16,19 +17,20 @@ from numpy.typing import NDArray
 
 from bnnlib.core.errors import BnnError
 from bnnlib.packed import model as packed
-from bnnlib.packed.model import Block, Head, ModelError, PackedModel, Shape
+from bnnlib.packed.model import PLAIN, Block, Head, ModelError, PackedModel, Pass, Shape
 
 T = TypeVar("T", bound=np.generic)
 
 MAGIC = b"\x89BNN"
-VERSION = 2
+VERSION = 3
 START = struct.Struct("<4sHI")  # magic, version, length of the whole file
 TOPOLOGY = struct.Struct("<HHH")  # side, number of input planes (version 1: the one threshold), number of blocks
 CHECKSUM = struct.Struct("<I")  # CRC-32 of all bytes before it
-COLUMNS = {1: 2, 2: 3}  # numbers for each layer, by version: output channels, kernel and, in version 2, pool
+COLUMNS = {1: 2, 2: 3, 3: 3}  # numbers for each layer, by version: output channels, kernel and, from version 2, pool
 VERSION_END = 6
 BYTE = np.dtype(np.uint8)
 SHORT = np.dtype("<u2")
+SIGNED = np.dtype("<i2")
 INTEGER = np.dtype("<i4")
 FLOAT = np.dtype("<f4")
 
@@ -43,12 +45,15 @@ def encode(model: PackedModel) -> bytes:
     table = [[shape.out_channels, shape.kernel, shape.pool] for shape in model.shapes()]
     parts = [TOPOLOGY.pack(model.side, len(model.input_thresholds), len(model.blocks))]
     parts += [np.array(model.input_thresholds, SHORT).tobytes(), np.array(table, SHORT).tobytes()]
+    version = VERSION if model.passes != (PLAIN,) else VERSION - 1
+    if version == VERSION:
+        parts += [np.array(len(model.passes), SHORT).tobytes(), np.array(model.passes, SIGNED).tobytes()]
     for block in model.blocks:
         parts += [_bits(block.weights), block.thresholds.astype(INTEGER).tobytes(), _bits(block.flipped)]
     head = model.head
     parts += [_bits(head.weights), head.scale.astype(FLOAT).tobytes(), head.offset.astype(FLOAT).tobytes()]
     payload = b"".join(parts)
-    content = START.pack(MAGIC, VERSION, START.size + len(payload) + CHECKSUM.size) + payload
+    content = START.pack(MAGIC, version, START.size + len(payload) + CHECKSUM.size) + payload
     return content + CHECKSUM.pack(zlib.crc32(content))
 
 
@@ -75,11 +80,15 @@ def _decode(data: bytes, version: int) -> PackedModel:
     packed.check_thresholds(thresholds)
     shapes = _read_shapes(reader, planes, blocks, COLUMNS[version])
     packed.check_shapes(side, planes, shapes)
-    _check_length(data, reader.position + _content_size(shapes) + CHECKSUM.size)
+    passes = int(reader.array(SHORT, 1)[0]) if version == VERSION else 0
+    _check_length(data, reader.position + 3 * passes * SIGNED.itemsize + _content_size(shapes) + CHECKSUM.size)
+    seen = _read_passes(reader, passes)
     *inner, last = zip(packed.names(blocks), shapes, strict=True)
     read = tuple(_read_block(reader, name, shape) for name, shape in inner)
-    model = PackedModel(side, thresholds, read, _read_head(reader, *last))
+    model = PackedModel(side, thresholds, read, _read_head(reader, *last), seen)
     packed.check(model)
+    if (model.passes != (PLAIN,)) != (version == VERSION):
+        raise FormatError(f"packed model: passes: {passes}, expected several: the file of one is of version 2")
     return model
 
 
@@ -90,8 +99,9 @@ def _check_frame(data: bytes) -> int:
         raise FormatError(f"packed model: magic: {magic!r}, expected {MAGIC!r}: this is not a packed model")
     version = int.from_bytes(data[len(MAGIC) : VERSION_END], "little")
     if len(data) >= VERSION_END and version not in COLUMNS:
-        known = " or ".join(map(str, COLUMNS))
-        raise FormatError(f"packed model: version: {version}, expected {known}: use the bnnlib that wrote the file")
+        raise FormatError(
+            f"packed model: version: {version}, expected 1 to {VERSION}: use the bnnlib that wrote the file"
+        )
     smallest = _smallest(version if version in COLUMNS else VERSION, planes=1, blocks=0)
     if len(data) < smallest:
         raise FormatError(f"packed model: length: {len(data)} bytes, but the smallest model takes {smallest}")
@@ -113,7 +123,7 @@ def _check_length(data: bytes, expected: int) -> None:
 def _smallest(version: int, planes: int, blocks: int) -> int:
     """Bytes of a file before its weights, and of its checksum: a file with that many planes and blocks is larger."""
     thresholds = 0 if version == 1 else planes  # version 1 has its one threshold in place of the number of planes
-    numbers = thresholds + (blocks + 1) * COLUMNS[version]
+    numbers = thresholds + (blocks + 1) * COLUMNS[version] + (version == VERSION)  # and the number of passes
     return START.size + TOPOLOGY.size + numbers * SHORT.itemsize + CHECKSUM.size
 
 
@@ -164,6 +174,12 @@ def _read_shapes(reader: _Reader, planes: int, blocks: int, columns: int) -> lis
         shapes.append(Shape(out_channels, channels, *kernel_and_pool))
         channels = out_channels
     return shapes
+
+
+def _read_passes(reader: _Reader, count: int) -> tuple[Pass, ...]:
+    """The passes; a file before version 3 has one that sees the image as it is."""
+    numbers = reader.array(SIGNED, 3 * count).reshape(count, 3)
+    return tuple(Pass(*each) for each in numbers.tolist()) or (PLAIN,)
 
 
 def _read_block(reader: _Reader, name: str, shape: Shape) -> Block:

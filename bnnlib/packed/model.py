@@ -24,6 +24,7 @@ MAX_SIDE = 256
 MAX_CHANNELS = 1024
 MAX_KERNEL = 64
 MAX_PIXEL = 255
+MAX_PASSES = 16
 
 
 class ModelError(BnnError):
@@ -60,18 +61,34 @@ class Head:
     offset: NDArray[np.float32]
 
 
+class Pass(NamedTuple):
+    """How the network sees an image in one of several passes: shifted by whole pixels, then brighter.
+
+    ``down``, ``right``: pixels; black moves in. ``brighter``: levels that are added to every pixel, the sum kept within
+    0 to 255: as if the input thresholds were lower by as many.
+    """
+
+    down: int = 0
+    right: int = 0
+    brighter: int = 0
+
+
+PLAIN = Pass()
+
+
 @dataclass(frozen=True)
 class PackedModel:
     """A network for images that are uint8 (side, side).
 
     ``input_thresholds``: 0 to 256; each makes a bit plane, ``pixel >= threshold``. Plane i is input channel i of the
-    first layer.
+    first layer. ``passes``: which of them `passes.logits` may add up; the first is the one of a plain prediction.
     """
 
     side: int
     input_thresholds: tuple[int, ...]
     blocks: tuple[Block, ...]
     head: Head
+    passes: tuple[Pass, ...] = (PLAIN,)
 
     def layers(self) -> list[Block | Head]:
         """All layers, the head last."""
@@ -152,10 +169,22 @@ def check(model: PackedModel) -> None:
     shapes = model.shapes()
     check_start(model.side, len(model.input_thresholds), len(model.blocks))
     check_thresholds(model.input_thresholds)
+    check_passes(model.side, model.passes)
     check_shapes(model.side, len(model.input_thresholds), shapes)
     for name, block, shape in zip(names(len(model.blocks)), model.blocks, shapes, strict=False):
         _check_block(name, block, shape)
     _check_head(model.head, shapes[-1])
+
+
+def check_passes(side: int, passes: Sequence[Pass]) -> None:
+    """Check the passes over an image; `ModelError` names the wrong one."""
+    _within("passes", len(passes), 1, MAX_PASSES)
+    if passes[0] != PLAIN:
+        raise ModelError(f"passes[0]: {tuple(passes[0])}, expected {tuple(PLAIN)}: the first sees the image as it is")
+    for number, each in enumerate(passes):
+        _within(f"passes[{number}].down", each.down, 1 - side, side - 1)
+        _within(f"passes[{number}].right", each.right, 1 - side, side - 1)
+        _within(f"passes[{number}].brighter", each.brighter, -MAX_PIXEL, MAX_PIXEL)
 
 
 def check_images(model: PackedModel, images: NDArray[np.uint8]) -> None:

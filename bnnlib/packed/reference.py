@@ -31,10 +31,13 @@ def logits(model: PackedModel, images: NDArray[np.uint8]) -> NDArray[np.float32]
     return affine(model.head, dots(model, images))
 
 
-def affine(head: Head, dots: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Logits of the head's dot products, (n, classes). Every engine rounds the product, then the sum, to float32."""
+def affine(head: Head, dots: NDArray[np.int32], passes: int = 1) -> NDArray[np.float32]:
+    """Logits of the head's dot products, (n, classes), or the mean of those of several passes, whose dots are added.
+
+    Every engine rounds the product, then the sum, to float32.
+    """
     logits = dots.astype(np.float32)
-    logits *= head.scale
+    logits *= head.scale / np.float32(passes)
     logits += head.offset
     return logits
 

@@ -13,8 +13,18 @@ from numpy.typing import NDArray
 
 from bnnlib.scoring import metrics
 from bnnlib.scoring.evaluation import Evaluation
+from bnnlib.scoring.metrics import Scores
 
 LOSS_DIGITS = 6  # of an image's loss, behind the point: the last digits of an exponential depend on the processor
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Scores of the mean of all passes of a packed network over each image; ``count``: of passes."""
+
+    count: int
+    validation: Scores
+    test: Scores
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,7 @@ class Result:
 
     ``weights``: their number; ``weight_bytes``: their size at their bit width; ``file_bytes``: of the published file;
     ``packed_bytes``: of the packed file that the scores come from, None where they come from the published one.
+    ``passes``: of a packed network that can make several.
     """
 
     bits: int
@@ -33,16 +44,18 @@ class Result:
     weight_bytes: int
     file_bytes: int
     packed_bytes: int | None
+    passes: Passes | None = None
 
 
 def metrics_object(results: Mapping[str, Result]) -> dict[str, Any]:
-    """reports/metrics.json: variant -> bits, epoch, scores on validation and test."""
+    """reports/metrics.json: variant -> bits, epoch, scores on validation and test, and of several passes."""
     return {
         variant: {
             "bits": result.bits,
             "epoch": result.epoch,
             "validation": dataclasses.asdict(result.validation.scores),
             "test": dataclasses.asdict(result.test.scores),
+            **({} if result.passes is None else {"passes": dataclasses.asdict(result.passes)}),
         }
         for variant, result in results.items()
     }

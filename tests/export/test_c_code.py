@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import re
 import subprocess
@@ -14,8 +15,8 @@ from support import exports, networks
 
 from bnnlib.data import mnist, splits
 from bnnlib.export import c_code
-from bnnlib.packed import reference
-from bnnlib.packed.model import PackedModel
+from bnnlib.packed import passes, reference
+from bnnlib.packed.model import PackedModel, Pass
 
 # Each may round a product and a sum once instead of twice, or keep them in wider registers.
 OPTIONS = {
@@ -71,6 +72,24 @@ def test_two_thousand_test_images_give_the_logits_of_the_reference(
     assert np.array_equal(digits, expected_logits.argmax(axis=1))
 
 
+@pytest.mark.parametrize("options", ["plain", "fast math"])
+@pytest.mark.parametrize("count", [None, 1, 2, 3])
+def test_several_passes_give_the_logits_of_the_reference(
+    count: int | None,
+    options: str,
+    compiler: str,
+    packed_model: PackedModel,
+    images: NDArray[np.uint8],
+    tmp_path: Path,
+) -> None:
+    model = dataclasses.replace(packed_model, passes=(Pass(), Pass(2, -1, 10), Pass(-1, 1, -45)))
+    program = exports.build_c(compiler, model, tmp_path, OPTIONS[options], count)
+    digits, bits = exports.run_c(program, images[:300], mnist.CLASSES)
+    expected = passes.logits(reference.Engine(model), images[:300], count or 1)
+    assert np.array_equal(bits, expected.view(np.uint32))
+    assert np.array_equal(digits, expected.argmax(axis=1))
+
+
 @pytest.mark.parametrize("name", networks.SIZES)
 def test_any_shape_stays_within_its_buffers_and_gives_the_logits_of_the_reference(
     name: str, compiler: str, tmp_path: Path
@@ -95,11 +114,11 @@ def test_the_source_needs_no_library(compiler: str, packed_model: PackedModel, t
 def test_sizes_in_the_comment() -> None:
     # Words of 4 bytes. Weights: 32 * 3 + 16 * 81 + 8 * 41 + 10 * 4; thresholds and flips: 5 bytes for each of 56
     # channels; scales and offsets: 20 floats; 2 bytes for the input's threshold. Maps: 25 and 16 * 12 * 12 / 32 = 72
-    # words share one buffer, 20 * 20 and 4 the other; the largest window takes 81.
+    # words share one buffer, 20 * 20 and 4 the other; the largest window takes 81, the dot products 10.
     header = c_code.generate(networks.baseline())["bnn_model.h"]
     assert "Input: one image of 28 x 28 bytes, compared with 1 threshold. Output: 10 floats and a class." in header
     assert f"Constant tables: {4 * (96 + 1296 + 328 + 40) + 5 * 56 + 4 * 20 + 2} bytes." in header
-    assert f"Working memory: {4 * (72 + 400 + 81)} bytes" in header
+    assert f"Working memory: {4 * (72 + 400 + 81 + 10)} bytes" in header
 
 
 def test_sizes_with_planes_and_pooling_in_the_comment() -> None:
@@ -108,7 +127,7 @@ def test_sizes_with_planes_and_pooling_in_the_comment() -> None:
     header = c_code.generate(networks.draw("pooled")[0])["bnn_model.h"]
     assert "Input: one image of 14 x 14 bytes, compared with 3 thresholds." in header
     assert f"Constant tables: {4 * (20 + 48 * 6 + 64 * 6 + 10 * 2) + 5 * 132 + 4 * 20 + 2 * 3} bytes." in header
-    assert f"Working memory: {4 * (19 + 23 + 6)} bytes" in header
+    assert f"Working memory: {4 * (19 + 23 + 6 + 10)} bytes" in header
 
 
 @pytest.mark.parametrize("name", networks.SIZES)
@@ -117,6 +136,7 @@ def test_the_sizes_in_the_comment_are_those_of_the_arrays(name: str) -> None:
     width = {"uint8_t": 1, "uint16_t": 2, "uint32_t": 4, "int32_t": 4, "float": 4}
     tables = re.findall(r"^static const (\w+) \w+\[(\d+)\]", text["bnn_model.c"], re.MULTILINE)
     buffers = re.findall(r"^    (\w+) \w+\[(\d+)\];", text["bnn_model.c"], re.MULTILINE)
+    buffers.append(("int32_t", text["bnn_model.h"].partition("BNN_CLASSES ")[2].split()[0]))
     for label, arrays in (("Constant tables", tables), ("Working memory", buffers)):
         size = sum(width[kind] * int(count) for kind, count in arrays)
         assert f"{label}: {size} bytes" in text["bnn_model.h"]

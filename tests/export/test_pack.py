@@ -25,7 +25,7 @@ from bnnlib.nn.layers import NormedConvolution
 from bnnlib.nn.published import Published, publish, restore
 from bnnlib.packed import format as packed_format
 from bnnlib.packed import reference
-from bnnlib.packed.model import ModelError
+from bnnlib.packed.model import ModelError, Pass
 
 COMMITTED = ROOT / "models/binary.safetensors"
 IMAGES = np.random.default_rng(3).integers(0, 256, (8, 28, 28), dtype=np.uint8)
@@ -87,6 +87,12 @@ def test_thresholds(weight: float, bias: float, mean: float, threshold: int, fli
 )
 def test_switch_point(bits: list[int], threshold: int) -> None:
     assert pack.switch_point("x", np.array([-2, 0, 2], np.int32), np.array(bits, np.bool_)) == threshold
+
+
+def test_the_first_pass_is_the_plain_one() -> None:
+    published = publish(ConvNet(topologies.SMALL, Quantization(bits=1)), epoch=1)
+    assert pack.pack(published).passes == (Pass(),)
+    assert pack.pack(published, [Pass(right=1, brighter=5)]).passes == (Pass(), Pass(0, 1, 5))
 
 
 @pytest.mark.parametrize("bits", [[1, 0, 0], [1, 0, 1], [0, 1, 0]])

@@ -41,7 +41,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     ("spoil", "field"),
     [
         (lambda content: content[:3], "magic"),
-        (lambda content: content[:4] + b"\3" + content[5:], "version"),
+        (lambda content: content[:4] + b"\4" + content[5:], "version"),
         (lambda content: content[:-1], "length"),
         (lambda content: content + b"\0", "length"),
         (lambda content: content[:50] + b"~" + content[51:], "checksum"),

@@ -58,18 +58,18 @@ def test_bytes_after_the_end_are_refused(content: bytes, tail: bytes) -> None:
 
 
 def test_another_version_is_named_before_any_field_that_it_may_have_changed() -> None:
-    newer = CONTENT[:4] + b"\x03\x00" + b"\xff" * 90
-    with pytest.raises(FormatError, match="version: 3, expected 1 or 2"):
+    newer = CONTENT[:4] + b"\x04\x00" + b"\xff" * 90
+    with pytest.raises(FormatError, match="version: 4, expected 1 to 3"):
         packed_format.decode(newer)
-    with pytest.raises(FormatError, match="version: 3, expected 1 or 2"):
+    with pytest.raises(FormatError, match="version: 4, expected 1 to 3"):
         packed_format.decode(newer[:6])
 
 
 # Field, its new bytes, their offset in the field, and the start of the message.
 WRONG = [
     ("magic", "89 42 4e 4d", 0, r"magic: b'\x89BNM', expected b'\x89BNN'"),
-    ("version", "00 00", 0, "version: 0, expected 1 or 2"),
-    ("version", "02 01", 0, "version: 258, expected 1 or 2"),
+    ("version", "00 00", 0, "version: 0, expected 1 to 3"),
+    ("version", "02 01", 0, "version: 258, expected 1 to 3"),
     ("version", "01 00", 0, "blocks[0].kernel: 192, expected 1 to 4"),  # in version 1 the layers begin 4 bytes earlier
     ("side", "00 00", 0, "side: 0, expected 1 to 256"),
     ("side", "01 01", 0, "side: 257, expected 1 to 256"),

@@ -150,6 +150,7 @@ OTHERS = {
     "surrogate": "approx",
     "model.topology": "baseline",
     "blocks": [],
+    "model.passes": [],
 }
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adam": {"name": "adam", "rate": 0.1, "weight_decay": 0.0},

@@ -100,11 +100,11 @@ def test_noise_alone_is_no_digit(deviation: float) -> None:
         prepare(Image.fromarray(values), "x")
 
 
-def test_about_half_a_percent_of_the_digits_are_unsure(model: PackedModel, parts: dict[str, splits.Split]) -> None:
+def test_about_two_percent_of_the_digits_are_unsure(model: PackedModel, parts: dict[str, splits.Split]) -> None:
     """The threshold is that of the default network: choose it again when the network changes."""
     some = parts["development"].images[::5]
     unsure = float((predict.logits(model, some).max(axis=1) < predict.LEAST_LOGIT).mean())
-    assert 0.001 <= unsure <= 0.008
+    assert 0.015 <= unsure <= 0.025
 
 
 MEASURED = """

@@ -40,6 +40,15 @@ def test_a_line_for_a_file(bnn: Bnn, seven: str) -> None:
     assert output.endswith(")  seven.png\n")
 
 
+def test_several_passes_change_the_probability_and_there_are_as_many_as_the_file_has(bnn: Bnn, seven: str) -> None:
+    once, thrice = (json.loads(bnn("--json", *more, seven)[1])[0] for more in ((), ("--passes", "3")))
+    assert once["digit"] == thrice["digit"] == 7
+    assert once["probability"] != thrice["probability"]
+    code, _, errors = bnn("--passes", "4", seven)
+    assert code == 1
+    assert errors == "error: passes: 4, expected 1 to 3, which this network has\n"
+
+
 def test_a_bad_file_is_named_and_the_others_are_done(bnn: Bnn, seven: str) -> None:
     Path("empty.png").touch()
     Image.new("L", (9, 9), 80).save("blank.png")

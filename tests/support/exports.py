@@ -44,11 +44,15 @@ def find_compiler() -> str:
     return found
 
 
-def build_c(compiler: str, model: PackedModel, folder: Path, options: list[str]) -> Path:
-    """Write the C code and a program that uses it into the folder, and compile them; return the program."""
+def build_c(compiler: str, model: PackedModel, folder: Path, options: list[str], passes: int | None = None) -> Path:
+    """Write the C code and a program that uses it into the folder, and compile them; return the program.
+
+    ``passes``: how many it makes, by the function for that.
+    """
     for name, text in c_code.generate(model).items():
         (folder / name).write_text(text)
-    (folder / "main.c").write_text(PROGRAM)
+    call = "bnn_predict(image, " if passes is None else f"bnn_predict_passes(image, {passes}, "
+    (folder / "main.c").write_text(PROGRAM.replace("bnn_predict(image, ", call))
     program = folder / "main"
     command = [compiler, *STRICT, *options, "-o", str(program), "main.c", "bnn_model.c"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

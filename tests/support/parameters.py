@@ -24,7 +24,7 @@ GOOD: dict[str, Any] = {
         },
         "other": {"input": {"mnist": (1,), "fashion_mnist": (1,), "kmnist": (1,)}, "blocks": ()},
     },
-    "model": {"bits": 1, "topology": "mine"},
+    "model": {"bits": 1, "topology": "mine", "passes": ({"down": 0, "right": 1, "brighter": 0},)},
     "train": {"norm_images": None},
     "full": {
         "epochs": 2,

@@ -24,6 +24,8 @@ def scores(source: Source) -> str:
     rows: list[list[str]] = []
     for variant, result in source.metrics.items():
         rows.append(_published(source, variant, sizes[variant], images))
+        if "passes" in result:
+            rows.append(_passes(result, images))
         rows += [_mean(width, means) for width in means if width.summary.group.bits == result["bits"]]
     note = f"In parentheses: the standard error of one network's score on {images:,} test images."
     if means:
@@ -60,11 +62,22 @@ def _published(source: Source, variant: str, size: Mapping[str, Any], images: in
     file, file_bytes = f"{variant}.safetensors", size["file_bytes"]
     if size["packed_bytes"] is not None:  # the scores are those of the packed file
         file, file_bytes = f"{variant}.bnn", size["packed_bytes"]
-    name = f"ours, [{file}]({source.up}models/{file})"
-    cells = [f"{test['macro_f1']:.4f}", f"{test['loss']:.4f}", f"{test['accuracy']:.4f}"]
+    name, sizes = f"ours, [{file}]({source.up}models/{file})", [f"{size['weight_bytes']:,}", f"{file_bytes:,}"]
+    return [name, f"{result['bits']}", f"{result['epoch']}", *_scores(test, images), *sizes]
+
+
+def _passes(result: Mapping[str, Any], images: int) -> list[str]:
+    """The row of several passes of the network in the row above."""
+    name = f"the same, {result['passes']['count']} passes"
+    return [name, f"{result['bits']}", f"{result['epoch']}", *_scores(result["passes"]["test"], images), "", ""]
+
+
+def _scores(test: Mapping[str, float], images: int) -> list[str]:
+    """The cells of `SCORES`, the shares with their standard error."""
+    cells = [f"{test[name]:.4f}" for name in SCORES]
     for column, score in ((0, "macro_f1"), (2, "accuracy")):
         cells[column] += f" ({standard_error(test[score], images):.4f})"
-    return [name, f"{result['bits']}", f"{result['epoch']}", *cells, f"{size['weight_bytes']:,}", f"{file_bytes:,}"]
+    return cells
 
 
 def _mean(width: Width, among: list[Width]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,15 @@ def test_the_table_holds_the_numbers_of_the_reports_and_their_standard_errors(so
     assert lines[0].startswith("| model | bits | epoch | macro-F1 | loss | ")
     assert lines[2:5] == [FULL, BINARY, ""]
     assert lines[5] == "In parentheses: the standard error of one network's score on 7 test images."
+
+
+def test_several_passes_have_a_row_of_their_own(source: Source) -> None:
+    passes = {"macro_f1": 0.99, "loss": 0.03, "accuracy": 0.75}
+    metrics = json.loads((source.reports / "metrics.json").read_text())
+    metrics["binary"]["passes"] = {"count": 3, "validation": passes, "test": passes}
+    (source.reports / "metrics.json").write_text(json.dumps(metrics))
+    row = "| the same, 3 passes | 1 | 9 | 0.9900 (0.0376) | 0.0300 | 0.7500 (0.1637) |  |  |"
+    assert scores(source)[2:6] == [FULL, BINARY, row, ""]
 
 
 def test_a_network_without_a_packed_form_links_to_its_weights(source: Source) -> None:
