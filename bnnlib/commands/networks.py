@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from bnnlib.commands import options
+
+if TYPE_CHECKING:
+    from bnnlib.nn.published import Published
 
 PackedFile = Annotated[
     Path | None,
@@ -85,21 +88,32 @@ def summary(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object with a key for each network.")] = False,
 ) -> None:
     """Count weights, multiply-adds and bytes, layer by layer."""
-    from bnnlib.export import pack
     from bnnlib.nn import weights
-    from bnnlib.packed import format as packed_format
     from bnnlib.report import summary
 
     found = {}
     for variant in ("full", "binary") if model == "both" else (model,):
         path = options.networks_folder(networks) / f"{variant}.safetensors"
         published = weights.read(path)
-        try:
-            packed = packed_format.encode(pack.pack(published)) if published.bits == 1 else None
-        except pack.PackError as error:
-            raise pack.PackError(f"{path}: {error}") from error
-        found[variant] = summary.summarize(variant, published, packed)
+        found[variant] = summary.summarize(variant, published, _packed(path, published))
     if as_json:
         typer.echo(json.dumps({variant: asdict(each) for variant, each in found.items()}, indent=2, allow_nan=False))
     else:
         typer.echo("\n\n".join(map(summary.table, found.values())))
+
+
+def _packed(path: Path, published: Published) -> bytes | None:
+    """The packed form of the network in a file: the one beside it, else packed here; None above 1 bit."""
+    from bnnlib.core import files
+    from bnnlib.export import pack
+    from bnnlib.packed import format as packed_format
+
+    if published.bits != 1:
+        return None
+    beside = path.with_suffix(".bnn")
+    if beside.exists():
+        return files.read_bytes(beside)
+    try:
+        return packed_format.encode(pack.pack(published))
+    except pack.PackError as error:
+        raise pack.PackError(f"{path}: {error}") from error

@@ -149,10 +149,11 @@ def test_an_untrained_network_with_negative_scales(name: str, parts: dict[str, s
 
 
 def test_the_committed_file_is_the_packed_network(published: Published) -> None:
-    content = packed_format.encode(pack.pack(published))
+    passes = [Pass(each.down, each.right, each.brighter) for each in topologies.PARAMS.model.passes]
+    content = packed_format.encode(pack.pack(published, passes))
     assert content == packed_networks.COMMITTED.read_bytes()
     *blocks, head = published.topology.layers()
-    start = 10 + 6 + 2 * len(published.topology.input) + 6 * (len(blocks) + 1)
+    start = 10 + 6 + 2 * len(published.topology.input) + 6 * (len(blocks) + 1) + 2 + 6 * (1 + len(passes))
     weight_bytes = sum(ceil(each.weights / 8) for each in [*blocks, head])
     norms = sum(4 * block.out_channels + ceil(block.out_channels / 8) for block in blocks) + 8 * head.out_channels
     assert len(content) == start + weight_bytes + norms + 4  # the fields of docs/format.md; the checksum has 4 bytes
