@@ -119,7 +119,8 @@ def test_parameters_are_the_ones_the_stage_reads(stage: str) -> None:
         for leaf in known
         if leaf == name or leaf.startswith(f"{name}.")
     }
-    assert declared == {leaf for leaf in known if any(leaf == r or leaf.startswith(f"{r}.") for r in read_by(stage))}
+    read = read_by(stage)
+    assert declared == {leaf for leaf in known if any(leaf == r or leaf.startswith(f"{r}.") for r in read)}
 
 
 def read_by(stage: str) -> set[str]:

@@ -278,16 +278,16 @@ def test_killed_at_any_moment_the_training_goes_on_and_ends_with_the_same_hashes
     study.set(binary__epochs="9")
     states = study.folder / ".dvc/tmp/trainings"
     there = {path.name for path in states.iterdir()}
-    for delay_s in (1.5, 4.0):
-        end = time.monotonic() + delay_s
-        killed(study, lambda end=end: time.monotonic() > end)  # type: ignore[misc]
+    soon = time.monotonic() + 3
+    killed(study, lambda: time.monotonic() > soon)
     killed(study, lambda: any(path.name not in there for path in states.glob("*.state")))
     shown = study.run("dvc", "repro", "train_binary").stdout
     assert "the training goes on from here" in shown
     assert "binary: epoch 9/9" in shown
     resumed = lock(study)
     assert resumed != before
-    study.run("dvc", "repro", "--force", "--single-item", "train_binary")
+    forced = study.run("dvc", "repro", "--force", "--single-item", "train_binary").stdout
+    assert "goes on from here" not in forced
     assert lock(study) == resumed
     study.run("git", "checkout", "--quiet", ".")
     assert UP_TO_DATE in study.run("dvc", "repro").stdout
@@ -308,8 +308,6 @@ def test_a_finished_training_whose_record_was_lost_is_not_done_again(study: Clon
     shown = study.run("dvc", "repro", "train_binary").stdout
     assert "Running stage 'train_binary'" in shown
     assert re.search(r"trainings/binary-[0-9a-f]{16}\.state: the training goes on from here", shown)
-    assert recorded() == before
-    assert "goes on from here" not in study.run("dvc", "repro", "--force", "--single-item", "train_binary").stdout
     assert recorded() == before
     study.run("git", "checkout", "--quiet", "dvc.lock")  # whose stages are in another order now
     assert study.run("git", "status", "--porcelain").stdout == ""
