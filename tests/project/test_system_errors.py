@@ -21,23 +21,20 @@ from bnnlib.sweeps.grid import Job, SweepError
 NETWORKS = "models/binary.safetensors models/binary.bnn"
 SPLITS = "data/processed/validation.npz data/processed/test.npz"
 SWEEP = "--seeds 0 --bits 1 --surrogates ste --topologies two --datasets mnist"
-# Each command that writes, with the file that it writes first.
+# Commands that write, with the file that each writes first.
 WRITERS = {
     "bnnlib export --format c --out out": "out/bnn_model.h",
-    "bnnlib export --format onnx --out out": "out/bnn_model.onnx",
     "bnnlib readme": "README.md",
     f"bnnlib sweep {SWEEP} --jobs 1 --out reports/small.csv": "reports/small.csv",
     "stages.download data/mnist.sha256 data/new": "data/new/train-images-idx3-ubyte",
     "stages.preprocess data/mnist.sha256 data/raw data/processed": "data/processed/train.npz",
     f"stages.train binary {SPLITS} models/binary.safetensors reports/history.csv": "reports/history.csv",
     f"stages.pack {NETWORKS}": "models/binary.bnn",
-    f"stages.agreement {NETWORKS} data/processed/train.npz {SPLITS} reports/agreement.json": "reports/agreement.json",
     f"stages.evaluate models/full.safetensors {NETWORKS} {SPLITS} reports": "reports/predictions.csv",
     "stages.visualize models reports docs/literature.md data/processed/test.npz reports/figures": (
         "reports/figures/loss.png"
     ),
     "stages.report reports models .": "README.md",
-    f"stages.sweep data reports/small.csv {SWEEP}": "reports/small.csv",
 }
 # Some of them with a limit on the size of a file, in bytes, and the first file that is larger.
 LIMITED = {
