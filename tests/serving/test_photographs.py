@@ -87,7 +87,8 @@ def test_a_dark_side_is_not_a_part_of_the_digit(
 
 def test_clean_pictures_keep_the_simple_preparation(parts: dict[str, splits.Split]) -> None:
     """Of digits as they are and drawn large, broken and thick ones too, to the last bit."""
-    for number in (*range(40), 200, 209, 353, 542, 694, 1114, 1911, 1940):
+    several_parts = (5331, 5425, 5608, 5676, 6558, 9702)  # a closer look finds less, and is not believed
+    for number in (*range(40), 200, 209, 353, 542, 694, 1114, 1911, 1940, *several_parts):
         image = parts["test"].images[number]
         for picture in (Image.fromarray(image), enlarged(image, 280)):
             assert np.array_equal(prepare(picture, "x"), simple_look(picture, "x").image()), number
