@@ -59,7 +59,7 @@ def main(
         weights.write(weights_out, best.published)
         scores = _scores(best)
         took = {"seconds": seconds, "epoch_seconds": seconds / len(epochs)}
-        log.log_metrics({f"{variant}.{name}": value for name, value in {**scores, **took}.items()})
+        log.log_metrics({f"{variant}.{score}": value for score, value in {**scores, **took}.items()})
         log.log_artifact(history_out)
         log.log_artifact(weights_out)
         network, example = restore(best.published), validation_split.images[:2]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import sys
 import time
@@ -19,7 +18,6 @@ from bnnlib.core.files import FileError
 
 SUFFIX = ".state"
 KEPT = 20  # newest files in a folder
-DIGEST = hashlib.sha256().digest_size  # bytes
 
 
 class Checkpoint:
@@ -39,9 +37,8 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            content = files.read_bytes(self.path)
-            digest, state = content[:DIGEST], content[DIGEST:]
-            if digest != hashlib.sha256(state).digest():
+            state = files.unsealed(files.read_bytes(self.path))
+            if state is None:
                 raise FileError(f"{self.path}: damaged")
         except FileError as error:
             print(f"warning: {error}: the training starts from the beginning", file=sys.stderr)
@@ -55,9 +52,8 @@ class Checkpoint:
         """Replace the file by one with this state: tensors, numbers, text, lists and mappings of them."""
         buffer = io.BytesIO()
         torch.save({"seconds": self.seconds(), "state": dict(state)}, buffer)
-        content = buffer.getvalue()
         try:
-            files.write_bytes(self.path, hashlib.sha256(content).digest() + content)
+            files.write_bytes(self.path, files.sealed(buffer.getvalue()))
         except FileError as error:
             print(f"warning: {error}: after an interruption the training would start again", file=sys.stderr)
 

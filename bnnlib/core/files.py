@@ -68,6 +68,17 @@ def read_bytes(path: Path, advice: str = "") -> bytes:
         raise FileError(f"{path}: cannot be read ({error.strerror}){then}") from error
 
 
+def sealed(content: bytes, *about: str) -> bytes:
+    """The content behind a SHA-256 of it, and of texts that say what it is."""
+    return hashlib.sha256("".join(f"{each} " for each in about).encode() + content).digest() + content
+
+
+def unsealed(content: bytes, *about: str) -> bytes | None:
+    """What `sealed` got together with these texts; None where anything differs."""
+    inner = content[hashlib.sha256().digest_size :]
+    return inner if sealed(inner, *about) == content else None
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     return hashlib.sha256(read_bytes(path)).hexdigest()

@@ -45,7 +45,7 @@ def encode(model: PackedModel) -> bytes:
     table = [[shape.out_channels, shape.kernel, shape.pool] for shape in model.shapes()]
     parts = [TOPOLOGY.pack(model.side, len(model.input_thresholds), len(model.blocks))]
     parts += [np.array(model.input_thresholds, SHORT).tobytes(), np.array(table, SHORT).tobytes()]
-    version = VERSION if model.passes != (PLAIN,) else VERSION - 1
+    version = VERSION if len(model.passes) > 1 else VERSION - 1
     if version == VERSION:
         parts += [np.array(len(model.passes), SHORT).tobytes(), np.array(model.passes, SIGNED).tobytes()]
     for block in model.blocks:
@@ -87,7 +87,7 @@ def _decode(data: bytes, version: int) -> PackedModel:
     read = tuple(_read_block(reader, name, shape) for name, shape in inner)
     model = PackedModel(side, thresholds, read, _read_head(reader, *last), seen)
     packed.check(model)
-    if (model.passes != (PLAIN,)) != (version == VERSION):
+    if version == VERSION and passes < 2:
         raise FormatError(f"packed model: passes: {passes}, expected several: the file of one is of version 2")
     return model
 

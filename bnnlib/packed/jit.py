@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import pickle
 import subprocess
@@ -27,7 +26,6 @@ Decorator = Callable[[Callable[..., Any]], Any]
 
 # A pickle of compiled code may need the same versions when it is read.
 VERSIONS = (sys.implementation.cache_tag, numba.__version__, llvmlite.__version__, np.__version__)
-DIGEST = hashlib.sha256().digest_size  # bytes
 SMALLEST = "import numba; numba.njit(lambda: 0)()"
 
 
@@ -50,11 +48,10 @@ class Cache(caching.NullCache):
         target_context.refresh()  # knows the types that the code needs
         path = self._path(sig, target_context.codegen())
         try:
-            content = path.read_bytes()
+            code = files.unsealed(path.read_bytes(), path.name, self.sources)
         except OSError:
             return None
-        code = content[DIGEST:]
-        if content[:DIGEST] != self._digest(path, code):
+        if code is None:
             return None
         return self._code.rebuild(target_context, pickle.loads(code))  # noqa: S301 - as Numba's own cache does
 
@@ -63,14 +60,11 @@ class Cache(caching.NullCache):
         if self._code.check_cachable(data):
             path, code = self._path(sig, data.codegen), serialize.dumps(self._code.reduce(data))
             with suppress(FileError):
-                files.write_bytes(path, self._digest(path, code) + code)
+                files.write_bytes(path, files.sealed(code, path.name, self.sources))
 
     def _path(self, sig: Any, codegen: Any) -> Path:
         key = fingerprint.of([repr(sig), codegen.magic_tuple(), VERSIONS])  # the tuple: the processor
         return Path(self._code.locator.get_cache_path()) / f"{self._name}.{key}.nbc"
-
-    def _digest(self, path: Path, code: bytes) -> bytes:
-        return hashlib.sha256(f"{path.name} {self.sources} ".encode() + code).digest()
 
 
 def kernel(*parts: ModuleType) -> Decorator:

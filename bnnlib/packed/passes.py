@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnlib.packed.engines import Engine
-from bnnlib.packed.model import MAX_PIXEL, ModelError, Pass
+from bnnlib.packed.model import MAX_PIXEL, PLAIN, ModelError, Pass
 from bnnlib.packed.reference import affine
 
 
@@ -31,6 +31,8 @@ def logits(engine: Engine, images: NDArray[np.uint8], count: int = 1) -> NDArray
 
 def seen(images: NDArray[np.uint8], how: Pass) -> NDArray[np.uint8]:
     """Images as they are seen in a pass: uint8 (n, side, side), the same shape."""
+    if how == PLAIN:
+        return images
     side = images.shape[1]
     reach = max(abs(how.down), abs(how.right))
     padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach)))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -27,6 +25,7 @@ from support.pipelines import (
     client_of,
     first_pipeline,
     flip_byte,
+    killed,
     queue_status,
     runs_of,
     trainings_in_the_database,
@@ -251,26 +250,6 @@ def test_another_topology_makes_both_trainings_stale(study: Clone) -> None:
     blocks, planes = ({f"topologies.baseline.{name}": "new"} for name in ("blocks", "input.mnist"))
     changed = {stage: entries[0]["changed deps"]["params.yaml"] for stage, entries in status.items()}
     assert changed == {"train_full": blocks, "train_binary": blocks | planes}
-
-
-def killed(study: Clone, moment: Callable[[], bool]) -> None:
-    """Start the training, kill DVC and all below it at that moment, and repair what that may leave half-written."""
-    process = subprocess.Popen(
-        ["dvc", "repro", "train_binary"],
-        cwd=study.folder,
-        env=study.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 60
-    while not moment():
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    study.run("python", "-m", "bnnlib", "repair")  # `make repro` begins with this too
 
 
 def test_killed_at_any_moment_the_training_goes_on_and_ends_with_the_same_hashes(study: Clone) -> None:

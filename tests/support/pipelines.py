@@ -1,11 +1,15 @@
-"""What pipelines in a clone leave in MLflow and in DVC's queue; and damage to a file."""
+"""What pipelines in a clone leave in MLflow and in DVC's queue; a killed one; and damage to a file."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
-from collections.abc import Mapping
+import subprocess
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import mlflow
@@ -58,6 +62,26 @@ def queue_status(clone: Clone) -> str:
     """The output of `dvc queue status`, which fails while a worker writes the file that it reads."""
     done = clone.run("dvc", "queue", "status", check=False)
     return done.stdout if done.returncode == 0 else f"Running, {done.stderr}"
+
+
+def killed(clone: Clone, moment: Callable[[], bool]) -> None:
+    """Start the training, kill DVC and all below it at that moment, and repair what that may leave half-written."""
+    process = subprocess.Popen(
+        ["dvc", "repro", "train_binary"],
+        cwd=clone.folder,
+        env=clone.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not moment():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    clone.run("python", "-m", "bnnlib", "repair")  # `make repro` begins with this too
 
 
 def flip_byte(path: Path) -> None:
