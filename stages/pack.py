@@ -19,14 +19,14 @@ from stages import DEFAULT_PARAMS, ParamsFile, run
 def main(network: Path, out: Path, params_yaml: ParamsFile = DEFAULT_PARAMS) -> None:
     """Pack the network in the file NETWORK and write it to OUT; OUT is empty if the network is wider than 1 bit."""
     cfg = params.load(params_yaml)
-    passes = [Pass(each.down, each.right, each.brighter) for each in cfg.model.passes]
+    passes = [each.model_dump() for each in cfg.model.passes]
     with open_run("pack", cfg, {"model.passes": passes}, data=[network]) as log:
         published = weights.read(network)
         if published.bits != 1:  # an experiment with another model.bits; DVC requires every output to exist
             files.write_bytes(out, b"")
             print(f"{out} is empty: only a 1-bit network is packed, and this one has {published.bits} bits")
             return
-        content = packed_format.encode(pack.pack(published, passes))
+        content = packed_format.encode(pack.pack(published, [Pass(**each) for each in passes]))
         files.write_bytes(out, content)
         log.log_metrics({"binary.packed_bytes": len(content)})
         log.log_artifact(out)

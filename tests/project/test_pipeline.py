@@ -95,6 +95,8 @@ def test_runs_hold_parameters_scores_data_sets_and_artifacts(study: Clone) -> No
     training = stages["train_binary"]
     assert training.data.params["model.bits"] == "1"
     assert training.data.params["binary.optimizer.rate"] == str(params.load(ROOT / "params.yaml").binary.optimizer.rate)
+    passes = params.load(ROOT / "params.yaml").model.passes
+    assert stages["pack"].data.params["model.passes"].count("down: ") == len(passes)  # as `-S` takes them
     history = client.get_metric_history(training.info.run_id, "binary.validation_macro_f1")
     assert [point.step for point in history] == [1]
     assert {data_set.dataset.name for data_set in training.inputs.dataset_inputs} == {"train", "validation"}
