@@ -22,11 +22,14 @@ from ruamel.yaml.error import YAMLError
 from bnnlib.config import messages
 from bnnlib.config.spec import (
     FULL_BITS,
+    Augmentation,
     Bits,
     Bop,
+    Optimizer,
     Quantization,
     Recipe,
     Runtime,
+    Schedule,
     Share,
     Surrogate,
     Training,
@@ -96,6 +99,14 @@ class Input(Section):
     kmnist: InputThresholds
 
 
+class Augmentations(Section):
+    """The augmentation of each data set."""
+
+    mnist: Augmentation
+    fashion_mnist: Augmentation
+    kmnist: Augmentation
+
+
 # As DVC, MLflow and the options of a sweep can spell it.
 TopologyName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 
@@ -113,7 +124,23 @@ class Train(Section):
     norm_images: Annotated[int, Field(ge=100, le=60_000)] | None
 
 
-class WideRecipe(Recipe):
+class AnyRecipe(Schedule):
+    """A recipe as params.yaml has it: its augmentation depends on the data set."""
+
+    augmentation: Augmentations
+    optimizer: Optimizer
+
+    def of(self, data: DataName) -> Recipe:
+        """The recipe for a data set."""
+        return Recipe(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            augmentation=getattr(self.augmentation, data),
+            optimizer=self.optimizer,
+        )
+
+
+class WideRecipe(AnyRecipe):
     """The recipe of a network of more than 1 bit."""
 
     optimizer: WideOptimizer
@@ -139,7 +166,7 @@ class BinaryChoices(Section):
     real_share: Share
 
 
-class BinaryRecipe(Recipe):
+class BinaryRecipe(AnyRecipe):
     """The recipe of `train_binary` at 1 bit. ``latent_clip``: bound of the latent weights, which Bop has none of."""
 
     quantizer: BinaryChoices
@@ -235,10 +262,13 @@ class Params(Section):
         if bits == 1:
             used.append(f"{topology}.input.{self.data.name}")
         inside = tuple(f"{name}." for name in used)
-        return {name: value for name, value in flatten(self).items() if name in used or name.startswith(inside)}
+        other_data = [name for name in Augmentations.model_fields if name != self.data.name]
+        others = tuple(f"{recipe}.augmentation.{name}." for name in other_data)
+        found = {name: value for name, value in flatten(self).items() if not name.startswith(others)}
+        return {name: value for name, value in found.items() if name in used or name.startswith(inside)}
 
     def _training(
-        self, variant: Variant, quantization: Quantization, recipe: Recipe, latent_clip: float | None = None
+        self, variant: Variant, quantization: Quantization, recipe: AnyRecipe, latent_clip: float | None = None
     ) -> Training:
         return Training(
             variant=variant,
@@ -247,7 +277,7 @@ class Params(Section):
             seed=self.seed,
             runtime=self.runtime,
             norm_images=self.train.norm_images,
-            recipe=recipe,
+            recipe=recipe.of(self.data.name),
             latent_clip=latent_clip,
         )
 

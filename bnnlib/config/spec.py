@@ -27,15 +27,17 @@ class Runtime(Section):
 class Augmentation(Section):
     """Random changes of the training images, drawn for each image again, and made in this order.
 
-    ``zoom``: width and height each times a factor between 1 / zoom and zoom, uniform in its logarithm. ``rotation``:
-    rotated by up to this many degrees each way. ``shift``: shifted by up to this many pixels each way; black moves in.
-    ``shift_share``: share of the images that are shifted at all. ``contrast``: every pixel times a factor between
+    ``mirror``: half of the images are mirrored left to right. ``zoom``: width and height each times a factor between
+    1 / zoom and zoom, uniform in its logarithm. ``rotation``: rotated by up to this many degrees each way. ``shift``:
+    shifted by up to this many pixels each way; black moves in. ``contrast``: every pixel times a factor between
     1 / contrast and contrast, uniform in its logarithm, at most white. A 1-bit network tells only foreground from
-    background: to it, another contrast is another threshold, that is bolder or thinner strokes.
+    background: to it, another contrast is another threshold, that is bolder or thinner strokes. ``share``: of the
+    images that are changed at all.
     """
 
+    share: Share = 1.0
+    mirror: bool = False
     shift: Annotated[int, Field(ge=0, le=8)] = 0
-    shift_share: Share = 1.0
     contrast: Annotated[float, Field(ge=1, le=10)] = 1.0
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     zoom: Annotated[float, Field(ge=1, le=2)] = 1.0
@@ -76,11 +78,16 @@ WideOptimizer = Annotated[Adam | Muon, Field(discriminator="name")]
 Optimizer = Annotated[Adam | Muon | Bop, Field(discriminator="name")]
 
 
-class Recipe(Section):
-    """How long and by what a network is trained. ``batch_size``: images of one step."""
+class Schedule(Section):
+    """How long a network is trained. ``batch_size``: images of one step."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     batch_size: Annotated[int, Field(ge=2, le=10_000)]
+
+
+class Recipe(Schedule):
+    """How long, on what and by what a network is trained."""
+
     augmentation: Augmentation
     optimizer: Optimizer
 

@@ -1,4 +1,4 @@
-"""Random changes of the training images: shifts, contrast, rotation, zoom. All images are uint8 (n, side, side)."""
+"""Random changes of the training images: mirror, zoom, rotation, shift, contrast. All are uint8 (n, side, side)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from bnnlib.config.spec import Augmentation
 class Draws(NamedTuple):
     """Random numbers of images, the images last; drawn whether they are used or not, except the warps.
 
-    ``offsets``: 0 to 2 * shift, whole, (2, n); ``exponents``: of the contrast, -1 to 1, (n,); ``warps``: of rotation,
-    width and height, -1 to 1, (3, n).
+    ``mirrored``: (n,), true or false; ``offsets``: 0 to 2 * shift, whole, (2, n); ``exponents``: of the contrast, -1 to
+    1, (n,); ``warps``: of rotation, width and height, -1 to 1, (3, n).
     """
 
+    mirrored: Tensor
     offsets: Tensor
     exponents: Tensor
     warps: Tensor
@@ -25,17 +26,21 @@ class Draws(NamedTuple):
 
 def draw(augmentation: Augmentation, images: int, generator: torch.Generator, device: torch.device) -> Draws:
     """The random numbers of this many images, from a generator on the CPU, so that all devices get the same."""
+    kept = torch.rand(images, generator=generator) >= augmentation.share
+    mirrored = torch.rand(images, generator=generator) < 0.5
     offsets = torch.randint(0, 2 * augmentation.shift + 1, (2, images), generator=generator)
-    offsets[:, torch.rand(images, generator=generator) >= augmentation.shift_share] = augmentation.shift
     exponents = 2 * torch.rand(images, generator=generator) - 1
     warps = torch.zeros(3, images)
     if augmentation.warps:
         warps = 2 * torch.rand(3, images, generator=generator) - 1
-    return Draws(offsets.to(device), exponents.to(device), warps.to(device))
+    mirrored[kept], offsets[:, kept], exponents[kept], warps[:, kept] = False, augmentation.shift, 0, 0
+    return Draws(mirrored.to(device), offsets.to(device), exponents.to(device), warps.to(device))
 
 
 def apply(augmentation: Augmentation, images: Tensor, draws: Draws) -> Tensor:
     """Images, each changed as its numbers say."""
+    if augmentation.mirror:
+        images = torch.where(draws.mirrored[:, None, None], images.flip(2), images)
     if augmentation.warps:
         rotations, *zooms = draws.warps
         images = warp(images, torch.deg2rad(augmentation.rotation * rotations), augmentation.zoom ** torch.stack(zooms))

@@ -41,9 +41,9 @@ ONE_ERROR: list[tuple[str, Any, str]] = [
     ("train.norm_images", 99, f"train.norm_images: 99 is not allowed; allowed: {NORM_IMAGES}"),
     ("train.norm_images", 60_001, f"train.norm_images: 60001 is not allowed; allowed: {NORM_IMAGES}"),
     (
-        "multibit.augmentation.shift",
+        "multibit.augmentation.kmnist.shift",
         9,
-        "multibit.augmentation.shift: 9 is not allowed; allowed: a whole number from 0 to 8",
+        "multibit.augmentation.kmnist.shift: 9 is not allowed; allowed: a whole number from 0 to 8",
     ),
     ("multibit", MISSING, f"multibit: missing; allowed: a section with {RECIPE}, quantizer"),
     ("runtimes", {}, "runtimes: unknown parameter; did you mean runtime?"),
@@ -74,7 +74,11 @@ ONE_ERROR: list[tuple[str, Any, str]] = [
     ("full.optimizer.adam_rate", math.inf, f"full.optimizer.adam_rate: inf is not allowed; allowed: {RATE}"),
     ("full.optimizer.adam_rate", True, f"full.optimizer.adam_rate: True is not allowed; allowed: {RATE}"),
     ("full.optimizer.adam_rate", "1e-06", f"full.optimizer.adam_rate: '1e-06' is not allowed; allowed: {RATE}{TEXT}"),
-    ("full.augmentation.shift", 9, "full.augmentation.shift: 9 is not allowed; allowed: a whole number from 0 to 8"),
+    (
+        "full.augmentation.mnist.shift",
+        9,
+        "full.augmentation.mnist.shift: 9 is not allowed; allowed: a whole number from 0 to 8",
+    ),
 ]
 
 

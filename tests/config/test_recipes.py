@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.parameters import GOOD, MISSING, changed, errors
+from support.parameters import GOOD, MIRRORED, MISSING, changed, errors
 
 from bnnlib.config import params, spec
 
@@ -49,7 +49,19 @@ def test_training_of_a_variant(variant: spec.Variant, bits: int, width: int, cli
     content = changed(("model.bits", bits), ("binary.optimizer", ADAM))
     training = params.parse(content, "params.yaml").training(variant)
     assert (training.variant, training.bits, training.latent_clip, training.seed) == (variant, width, clip, 7)
-    assert training.recipe.model_dump() == content[section]
+    augmentation = content[section]["augmentation"]["mnist"]
+    assert training.recipe.model_dump() == {
+        **{name: content[section][name] for name in ("epochs", "batch_size", "optimizer")},
+        "augmentation": augmentation,
+    }
+
+
+@pytest.mark.parametrize("variant", ["full", "binary"])
+def test_each_data_set_has_its_augmentation(variant: spec.Variant) -> None:
+    loaded = params.parse(changed(("data.name", "fashion_mnist")), "params.yaml")
+    assert loaded.training(variant).recipe.augmentation == spec.Augmentation(**MIRRORED)
+    logged = [name for name in loaded.of_training(variant) if ".augmentation." in name]
+    assert logged == [f"{variant}.augmentation.fashion_mnist.{name}" for name in MIRRORED]
 
 
 def test_bop_has_no_latent_clip() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FOLDER = ROOT / "docs/assets/mlflow"
 EXPERIMENTS = {
     "two-bits": "model.bits=2",
-    "no-rotation": "binary.augmentation.rotation=0",
+    "no-rotation": "binary.augmentation.mnist.rotation=0",
     "low-rate": "binary.optimizer.rate=0.01",
 }
 SMALL = {"data__limit": "6000", "full__epochs": "8", "binary__epochs": "8", "multibit__epochs": "8"}

@@ -10,6 +10,9 @@ import pytest
 from bnnlib.config import params
 from bnnlib.config.params import ParamsError
 
+PLAIN = {"share": 1.0, "mirror": False, "shift": 0, "contrast": 1.0, "rotation": 0.0, "zoom": 1.0}
+DRAWN = {"share": 0.5, "mirror": False, "shift": 2, "contrast": 1.0, "rotation": 10.0, "zoom": 1.25}
+MIRRORED = {"share": 1.0, "mirror": True, "shift": 0, "contrast": 2.0, "rotation": 10.0, "zoom": 1.25}
 GOOD: dict[str, Any] = {
     "seed": 7,
     "runtime": {"device": "cpu", "threads": 2},
@@ -29,13 +32,13 @@ GOOD: dict[str, Any] = {
     "full": {
         "epochs": 2,
         "batch_size": 60,
-        "augmentation": {"shift": 2, "shift_share": 0.5, "contrast": 1.0, "rotation": 10.0, "zoom": 1.25},
+        "augmentation": {"mnist": {**DRAWN}, "fashion_mnist": {**MIRRORED}, "kmnist": {**PLAIN}},
         "optimizer": {"name": "muon", "rate": 0.02, "adam_rate": 0.003, "weight_decay": 0.0001},
     },
     "binary": {
         "epochs": 3,
         "batch_size": 50,
-        "augmentation": {"shift": 0, "shift_share": 1.0, "contrast": 2.0, "rotation": 10.0, "zoom": 1.25},
+        "augmentation": {"mnist": {**DRAWN}, "fashion_mnist": {**MIRRORED}, "kmnist": {**PLAIN}},
         "optimizer": {"name": "bop", "rate": 0.01, "threshold": 0.0, "adam_rate": 0.005},
         "quantizer": {"surrogate": "ste", "channel_scale": False, "real_share": 0.0},
         "latent_clip": 1.0,
@@ -43,7 +46,7 @@ GOOD: dict[str, Any] = {
     "multibit": {
         "epochs": 4,
         "batch_size": 40,
-        "augmentation": {"shift": 1, "shift_share": 1.0, "contrast": 1.0, "rotation": 10.0, "zoom": 1.25},
+        "augmentation": {"mnist": {**DRAWN}, "fashion_mnist": {**MIRRORED}, "kmnist": {**PLAIN}},
         "optimizer": {"name": "adam", "rate": 0.004, "weight_decay": 0.0},
         "quantizer": {"learned_step": True},
     },

@@ -22,7 +22,7 @@ def epoch(
     images: Tensor, labels: Tensor, batch_size: int, shift: int, seed: int, share: float = 1.0, contrast: float = 1.0
 ) -> list[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(seed)
-    augmentation = Augmentation(shift=shift, shift_share=share, contrast=contrast)
+    augmentation = Augmentation(share=share, shift=shift, contrast=contrast)
     return list(batches.shuffled(images, labels, batch_size, augmentation, generator))
 
 
@@ -96,13 +96,37 @@ def test_images_are_shifted_by_every_number_of_pixels_up_to_the_shift() -> None:
     assert set(found) == set(wanted)  # 9 shifts in 200 draws: one is missing with a chance of 9 * (8/9)**200 < 1e-9
 
 
-def test_a_share_of_the_images_is_shifted() -> None:
+@pytest.mark.parametrize(
+    ("augmentation", "changes"),  # the chance that a drawn change differs from none
+    [
+        (Augmentation(share=0.3, shift=1), 8 / 9),
+        (Augmentation(share=0.3, contrast=2.0), 1),
+        (Augmentation(share=0.3, rotation=20.0), 1),
+        (Augmentation(share=0.3, zoom=1.5), 1),
+        (Augmentation(share=0.6, mirror=True), 1 / 2),
+        (Augmentation(share=0.3, mirror=True, shift=1, contrast=2.0, rotation=20.0, zoom=1.5), 1),
+    ],
+    ids=str,
+)
+def test_a_share_of_the_images_is_changed(augmentation: Augmentation, changes: float) -> None:
     pattern = (1 + torch.arange(28)[:, None] + 7 * torch.arange(28)).to(torch.uint8)
     images = pattern.expand(900, -1, -1).contiguous()
-    batches_found = epoch(images, torch.arange(900), batch_size=50, shift=1, seed=0, share=0.3)
-    changed = sum(not torch.equal(image, pattern) for batch, _ in batches_found for image in batch)
-    # 8 of 9 shifts change the image: 900 * 0.3 * 8 / 9 = 240 with a standard deviation of 13.
-    assert 180 < changed < 300
+    generator = torch.Generator().manual_seed(0)
+    found = batches.shuffled(images, torch.arange(900), 50, augmentation, generator)
+    changed = sum(not torch.equal(image, pattern) for batch, _ in found for image in batch)
+    # 240 to 270 with a standard deviation of at most 15; all other images are as they were, to the last bit.
+    assert abs(changed - 900 * augmentation.share * changes) < 60
+
+
+def test_half_of_the_images_are_mirrored_left_to_right() -> None:
+    images = torch.randint(0, 256, (400, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    mirrored = 0
+    for batch, rows in batches.shuffled(images, torch.arange(400), 50, Augmentation(mirror=True), generator):
+        for image, row in zip(batch, rows.tolist(), strict=True):
+            assert torch.equal(image, images[row]) or torch.equal(image, torch.fliplr(images[row]))
+            mirrored += torch.equal(image, torch.fliplr(images[row]))
+    assert 150 < mirrored < 250  # 200 with a standard deviation of 10
 
 
 def test_contrast_multiplies_the_pixels_of_an_image_by_one_factor() -> None:
