@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from bnnlib.data.mnist import CLASSES, SIDE, WHITE
@@ -35,6 +35,14 @@ class Block(Section):
     channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
     kernel: Annotated[int, Field(ge=1, le=SIDE)]
     pool: Annotated[int, Field(ge=1, le=SIDE)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_short(cls, value: object) -> object:
+        """Also take the numbers without their names: [channels, kernel, pool]."""
+        if isinstance(value, (list, tuple)) and len(value) == len(cls.model_fields):
+            return dict(zip(cls.model_fields, value, strict=True))
+        return value
 
 
 def _rising(value: tuple[int, ...]) -> tuple[int, ...]:

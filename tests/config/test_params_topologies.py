@@ -33,6 +33,11 @@ def test_lists_of_yaml_are_topologies_too() -> None:
     assert params.parse(content, "params.yaml").training("binary").topology.input == (3, 4)
 
 
+def test_a_block_may_be_written_in_short() -> None:
+    content = params.parse(changed((f"{MINE}.blocks", [[4, 5, 2], [6, 3, 1]])), "params.yaml").model_dump()
+    assert content["topologies"]["mine"]["blocks"] == (block(), block(channels=6, kernel=3, pool=1))
+
+
 MINE = "topologies.mine"
 PIXELS = "a list of 1 to 64, each item a whole number from 1 to 255"
 IMPOSSIBLE: list[tuple[str, Any, str]] = [
@@ -47,6 +52,9 @@ IMPOSSIBLE: list[tuple[str, Any, str]] = [
     (f"{MINE}.input.mnist", list(range(1, 66)), f"{MINE}.input.mnist: ["),
     (f"{MINE}.input.mnist", [9, 9], f"{MINE}.input.mnist: [9, 9] do not rise; allowed: pixel values in rising order"),
     (f"{MINE}.blocks", [block(pol=1)], f"{MINE}.blocks[0].pol: unknown parameter; did you mean pool?"),
+    (f"{MINE}.blocks", [[4, 5, 0]], f"{MINE}.blocks[0].pool: 0 is not allowed; allowed: a whole number from 1 to 28"),
+    (f"{MINE}.blocks", [[4, 5]], f"{MINE}.blocks[0]: [4, 5] is not allowed; allowed: a section with channels, kernel"),
+    (f"{MINE}.blocks", [7], f"{MINE}.blocks[0]: 7 is not allowed; allowed: a section with channels, kernel, pool"),
     (
         f"{MINE}.blocks",
         [block(channels=0)],
