@@ -17,6 +17,7 @@ COMMANDS: dict[Callable[..., None], str | None] = {
     networks.predict: None,
     networks.export: None,  # the format onnx names its own extra
     networks.summary: "train",
+    networks.compare: "train",
     study.check: "pipeline",
     study.readme: "pipeline",
     study.repair: "pipeline",
@@ -29,7 +30,7 @@ COMMANDS: dict[Callable[..., None], str | None] = {
 def build() -> typer.Typer:
     """The command with its subcommands."""
     app = typer.Typer(
-        help="Classify images, export the network, check results, update the README, browse MLflow, run sweeps.",
+        help="Classify images, export or compare networks, check results, update the pages, browse MLflow, run sweeps.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )

@@ -29,7 +29,7 @@ def main(reports: Path, networks: Path, root: Path, params_yaml: ParamsFile = DE
     """Write what REPORTS holds between the markers of the pages below ROOT; NETWORKS is the folder of the models."""
     cfg = params.load(params_yaml)
     with open_run(LAST_STAGE, cfg, {"data.name": cfg.data.name}, data=[reports / "metrics.json"]) as log:
-        pages = readme.pages(root, reports, cfg.data.name)
+        pages = readme.pages(root, reports, cfg.data.name, cfg.topologies)
         readme.write(pages)
         for path in pages:
             log.log_artifact(path, folder=path.relative_to(root).parent)

@@ -13,8 +13,9 @@ from bnnlib.data import mnist, splits
 from bnnlib.data.mnist import DataName
 from bnnlib.nn import weights
 from bnnlib.nn.published import first_kernels
-from bnnlib.report import comparison, literature, mistakes
-from bnnlib.report.figures import curves, frontier, pictures, style
+from bnnlib.report import comparison, costs, literature, mistakes
+from bnnlib.report.costs import Topologies
+from bnnlib.report.figures import cost, curves, frontier, pictures, style
 from bnnlib.tracking.run import open_run
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
@@ -49,7 +50,7 @@ def main(
             **_curves(reports, results),
             **_confusions(reports, results, data),
             **_kernels(networks),
-            "frontier": _frontier(reports, results, literature_page, data),
+            **_comparisons(reports, results, literature_page, data, cfg.topologies),
             "mistakes": _mistakes(reports, test_images, data),
         }
         _replace(figures_folder, {f"{name}.png": style.png(figure) for name, figure in figures.items()})
@@ -95,12 +96,19 @@ def _kernels(networks: Mapping[str, Path]) -> Figures:
     }
 
 
-def _frontier(reports: Path, results: Results, literature_page: Path, data: DataName) -> Figure:
+def _comparisons(
+    reports: Path, results: Results, literature_page: Path, data: DataName, topologies: Topologies
+) -> Figures:
+    """Score against size, beside the literature, and against operations and time."""
     sizes = files.read_json(reports / "sizes.json")
     others = literature.parse(files.read_text(literature_page), str(literature_page))
     images = len(files.read_csv(reports / "predictions.csv"))
     swept = comparison.swept(reports)
-    return frontier.frontier(comparison.points(results, sizes, _names(results), swept, others, data, images))
+    networks = costs.networks(swept, data, topologies, costs.read(reports))
+    return {
+        "frontier": frontier.frontier(comparison.points(results, sizes, swept, others, data, images)),
+        "cost": cost.cost(networks, images),
+    }
 
 
 def _mistakes(reports: Path, test_images: Path, data: DataName) -> Figure:

@@ -1,4 +1,4 @@
-"""The commands that use a trained network: predict, export, summary."""
+"""The commands that use a trained network: predict, export, summary, compare."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ PackedFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE.bnn", readable=False, help="The packed network.", show_default="the one of the package"),
 ]
+
+First = Annotated[Path, typer.Argument(metavar="FIRST", readable=False, help="A network, .bnn or .safetensors.")]
+Second = Annotated[Path, typer.Argument(metavar="SECOND", readable=False, help="Another network.")]
 
 
 def predict(
@@ -117,3 +120,27 @@ def _packed(path: Path, published: Published) -> bytes | None:
         return packed_format.encode(pack.pack(published))
     except pack.PackError as error:
         raise pack.PackError(f"{path}: {error}") from error
+
+
+def compare(
+    first: First,
+    second: Second,
+    passes: Annotated[
+        int, typer.Option(min=1, help="Passes of packed networks over each image; the others see it once.")
+    ] = 1,
+    data: Annotated[Path, typer.Option(readable=False, help="The folder with validation.npz.")] = Path(
+        "data/processed"
+    ),
+) -> None:
+    """Compare two networks on the same validation images, by McNemar's exact test.
+
+    A file is packed (.bnn) or published (.safetensors). The test images are not read: they choose nothing.
+    """
+    from bnnlib.data import splits
+    from bnnlib.report import paired
+
+    if passes > 1 and paired.PACKED not in (first.suffix, second.suffix):
+        raise paired.PairError(f"--passes {passes}: {first} and {second}; expected a {paired.PACKED} file among them")
+    validation = splits.read(data / "validation.npz")
+    right = [paired.predictions(path, validation.images, passes) == validation.labels for path in (first, second)]
+    typer.echo(paired.sentence(paired.mcnemar(*right), (str(first), str(second))))

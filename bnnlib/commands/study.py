@@ -45,7 +45,8 @@ def readme(
     from bnnlib.report import readme
     from bnnlib.report.parts.markers import PageError
 
-    pages = readme.pages(root, reports, params.load(params_yaml).data.name)
+    cfg = params.load(params_yaml)
+    pages = readme.pages(root, reports, cfg.data.name, cfg.topologies)
     changed = readme.stale(pages) if check else readme.write(pages)
     if check and changed:
         names = ", ".join(map(str, changed))

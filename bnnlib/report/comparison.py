@@ -10,15 +10,18 @@ from bnnlib.data.mnist import PART_SIZES, DataName
 from bnnlib.report.literature import Entry
 from bnnlib.scoring.metrics import standard_error
 from bnnlib.sweeps import results, tables
-from bnnlib.sweeps.results import NONE, Group, Run, Summary
+from bnnlib.sweeps.results import NONE, Group, Run, Spread, Summary
+
+BASELINE_TOPOLOGY = "baseline"  # the one that the study started from: another family than the others
 
 
 class Point(NamedTuple):
     """A network as a point of score against size.
 
-    ``kind``: "full" or "binary" (published by this study), "seeds" (mean of a sweep's rows), "baseline" (the same of
-    the topology that the study started from), or `Entry.kind`. ``error``: the score's standard error for one network
-    (a macro-F1 is treated as an accuracy), the standard deviation for the mean of several.
+    ``kind``: "published" by this study, "seeds" (mean of a sweep's rows), "baseline" and "old baseline" (the same of
+    the topology that the study started from, now and at an earlier commit), or `Entry.kind`. ``name``: of the series
+    that it belongs to, or of the network in the literature. ``error``: the score's standard error for one network (a
+    macro-F1 is treated as an accuracy), the standard deviation for the mean of several. ``bits``: None for others'.
     """
 
     kind: str
@@ -26,6 +29,7 @@ class Point(NamedTuple):
     weight_bytes: int
     score: float
     error: float
+    bits: int | None = None
 
 
 class Width(NamedTuple):
@@ -58,7 +62,6 @@ def widths(found: Iterable[Run], commit: str | None = None) -> list[Width]:
 def points(
     metrics: Mapping[str, Any],
     sizes: Mapping[str, Any],
-    names: Mapping[str, str],
     found: Sequence[Width],
     literature: Iterable[Entry],
     data: DataName,
@@ -66,30 +69,38 @@ def points(
 ) -> list[Point]:
     """The networks of this study, the sweeps' groups on the same data set, and on MNIST the literature with a size.
 
-    ``metrics``, ``sizes``: of reports/, by variant; ``names``: what to call each variant; ``found``: `swept`;
-    ``images``: how many the test set has.
+    ``metrics``, ``sizes``: of reports/, by variant; ``found``: `swept`; ``images``: how many the test set has.
     """
-    published = {result["bits"] for result in metrics.values()}
     here = [width for width in found if width.summary.group.dataset == data]
-    now = [width for width in here if width.commit is None]
-    old = [width for width in here if width.commit is not None]
     return [
-        *(_own(variant, names[variant], sizes[variant], result, images) for variant, result in metrics.items()),
-        *(_group("seeds", width, _name(width.summary.group, now, published), images) for width in now),
-        *(_group("baseline", width, results.width(width.summary.group.bits), images) for width in old),
+        *(_published(sizes[variant], result, images) for variant, result in metrics.items()),
+        *(_group(width, here, images) for width in here),
         *(_literature(literature) if data == "mnist" else []),
     ]
 
 
-def _own(variant: str, name: str, size: Mapping[str, Any], result: Mapping[str, Any], images: int) -> Point:
-    score = result["test"]["macro_f1"]
-    return Point(variant, name, size["weight_bytes"], score, standard_error(score, images))
+def series(group: Group, among: Iterable[Width]) -> str:
+    """What the groups of one line of a figure share: the width, and the surrogate where several were tried."""
+    surrogates = {width.summary.group.surrogate for width in among} - {NONE}
+    several = len(surrogates) > 1 and group.surrogate != NONE
+    return f"{results.width(group.bits)}, {group.surrogate}" if several else results.width(group.bits)
 
 
-def _group(kind: str, width: Width, name: str, images: int) -> Point:
-    score = width.summary.scores["macro_f1"]
-    error = standard_error(score.mean, images) if score.sd is None else score.sd
-    return Point(kind, name, width.weight_bytes, score.mean, error)
+def error(score: Spread, images: int) -> float:
+    """The standard deviation over the seeds, or the standard error of a single network's score."""
+    return standard_error(score.mean, images) if score.sd is None else score.sd
+
+
+def _published(size: Mapping[str, Any], result: Mapping[str, Any], images: int) -> Point:
+    score, bits = result["test"]["macro_f1"], result["bits"]
+    return Point("published", results.width(bits), size["weight_bytes"], score, standard_error(score, images), bits)
+
+
+def _group(width: Width, among: Sequence[Width], images: int) -> Point:
+    group, score = width.summary.group, width.summary.scores["macro_f1"]
+    kind = "baseline" if group.topology == BASELINE_TOPOLOGY else "seeds"
+    kind = kind if width.commit is None else "old baseline"
+    return Point(kind, series(group, among), width.weight_bytes, score.mean, error(score, images), group.bits)
 
 
 def _literature(entries: Iterable[Entry]) -> list[Point]:
@@ -98,15 +109,3 @@ def _literature(entries: Iterable[Entry]) -> list[Point]:
         for entry in entries
         if entry.weight_bytes is not None
     ]
-
-
-def _name(group: Group, among: Sequence[Width], published: set[int]) -> str:
-    """What distinguishes a group from the others and from the published networks, which have names of their own."""
-    topologies = {width.summary.group.topology for width in among}
-    surrogates = {width.summary.group.surrogate for width in among} - {NONE}
-    names = {
-        group.topology: len(topologies) > 1,
-        results.width(group.bits): len(topologies) > 1 or group.bits not in published,
-        group.surrogate: len(surrogates) > 1 and group.surrogate != NONE,
-    }
-    return ", ".join(name for name, needed in names.items() if needed)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from bnnlib.core import files
 from bnnlib.data.mnist import DataName
-from bnnlib.report.parts import evidence, markers, results, speed
+from bnnlib.report.costs import Topologies
+from bnnlib.report.parts import answer, evidence, markers, results, speed
 from bnnlib.report.parts.markers import PageError
 from bnnlib.report.parts.source import Source
 
@@ -22,16 +23,28 @@ class Part(NamedTuple):
 
 
 SCORES = Part(results.scores, "metrics.json, sizes.json, predictions.csv or sweep.csv")
-SPEED_COMMANDS = " and ".join(f"`{command}`" for command in speed.COMMANDS.values())
+FRONTIER = Part(evidence.frontier, "figures")
+SWEPT = f"sweep.csv or {speed.SIZES}"
+SWEEP_COMMANDS = f"`bnn sweep` or `{speed.COMMANDS[speed.SIZES]}`"
+SPEED_COMMANDS = " and ".join(f"`{speed.COMMANDS[name]}`" for name in (speed.PREDICTION, speed.TRAINING))
 PAGES = {
     "README.md": {
         "scores": SCORES,
         "speed": Part(speed.sentences, f"{speed.PREDICTION} or {speed.TRAINING}", SPEED_COMMANDS),
     },
+    "docs/answer.md": {
+        "answer": Part(answer.sentences, SWEPT, SWEEP_COMMANDS),
+        "frontier": FRONTIER,
+        "equal bytes": Part(answer.at_equal_bytes, SWEPT, SWEEP_COMMANDS),
+        "cost": Part(answer.cost, "figures"),
+        "equal operations": Part(answer.at_equal_operations, SWEPT, SWEEP_COMMANDS),
+        "equal time": Part(answer.at_equal_time, SWEPT, SWEEP_COMMANDS),
+        "widths": Part(answer.widths, SWEPT, SWEEP_COMMANDS),
+    },
     "docs/results.md": {
         "scores": SCORES,
         "agreement": Part(results.agreement, "agreement.json"),
-        "frontier": Part(evidence.frontier, "figures"),
+        "frontier": FRONTIER,
         "seeds": Part(evidence.seeds, "sweep.csv", "`bnn sweep`"),
         "curves": Part(results.curves, "figures"),
         "confusion": Part(results.confusion, "metrics.json"),
@@ -47,20 +60,21 @@ PAGES = {
     "docs/speed.md": {
         "prediction": Part(speed.prediction, speed.PREDICTION, f"`{speed.COMMANDS[speed.PREDICTION]}`"),
         "training": Part(speed.training, speed.TRAINING, f"`{speed.COMMANDS[speed.TRAINING]}`"),
+        "sizes": Part(speed.sizes, speed.SIZES, f"`{speed.COMMANDS[speed.SIZES]}`"),
     },
 }
 
 
-def pages(root: Path, reports: Path, data: DataName) -> dict[Path, str]:
+def pages(root: Path, reports: Path, data: DataName, topologies: Topologies) -> dict[Path, str]:
     """Each page below ``root`` as it should be, by its path; nothing is written.
 
-    ``reports``: the folder with the results on a data set. `PageError` where a page lacks a marker, or the reports
-    what a part shows.
+    ``reports``: the folder with the results on a data set; ``topologies``: of params.yaml. `PageError` where a page
+    lacks a marker, or the reports what a part shows.
     """
     found = {}
     for name, parts in PAGES.items():
         path = root / name
-        source = Source(reports, data, "../" * name.count("/"))
+        source = Source(reports, data, "../" * name.count("/"), topologies)
         text = files.read_text(path)
         for title, part in parts.items():
             text = markers.filled(text, title, _written(part, title, source), str(path))

@@ -110,11 +110,18 @@ def test_the_training(bnn: Bnn, data: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert str(data) not in output
 
 
-@pytest.mark.parametrize("option", ["--epochs", "--epochs-at-most", "--params-yaml"])
-def test_options_of_the_training_alone(option: str, bnn: Bnn) -> None:
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--epochs", "only with --training: --epochs"),
+        ("--epochs-at-most", "only with --training: --epochs-at-most"),
+        ("--params-yaml", "only with --training or --sizes: --params-yaml"),
+    ],
+)
+def test_options_that_the_prediction_has_not(option: str, message: str, bnn: Bnn) -> None:
     code, _, errors = bnn("benchmark", option, "1")
     assert code == 2
-    assert "only with --training: --epochs" in " ".join(errors.split())
+    assert message in " ".join(errors.split())
 
 
 def test_the_training_takes_no_trained_networks(bnn: Bnn) -> None:

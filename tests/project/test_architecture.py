@@ -130,8 +130,8 @@ def read_by(stage: str) -> set[str]:
         return leaves_that_matter(lambda cfg: cfg.training(variant))
     if stage == "sweep":
         return leaves_that_matter(jobs_of_a_sweep)
-    if stage == "report":  # which makes the networks the champions if `bnn check` would pass
-        return {"data.name"} | leaves_that_matter(verdict_of_check)
+    if stage == "report":  # which counts operations, and makes the networks the champions if `bnn check` would pass
+        return {"data.name", "topologies"} | leaves_that_matter(verdict_of_check)
     tree = ast.parse((ROOT / module_of(stage)).read_text(encoding="utf-8"))
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     chains = [ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute) and id(n) not in inner]

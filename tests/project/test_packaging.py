@@ -175,7 +175,12 @@ def test_export_to_c_works(installed: Installed, tmp_path: Path) -> None:
     assert written == c_code.generate(committed())
 
 
-NEEDING = [(command.__name__, extra) for command, extra in cli.COMMANDS.items() if extra is not None]
+ARGUMENTS = {"compare": "a.bnn b.bnn"}
+NEEDING = [
+    (f"{command.__name__} {ARGUMENTS.get(command.__name__, '')}", extra)
+    for command, extra in cli.COMMANDS.items()
+    if extra is not None
+]
 
 
 @pytest.mark.parametrize(("words", "extra"), [*NEEDING, ("export --format onnx", "onnx")])
@@ -243,10 +248,11 @@ def closure_of(function: Callable[..., object]) -> set[str]:
     return set().union(*map(imports.closure, files))
 
 
-def test_the_extra_of_summary_has_what_it_imports() -> None:
-    files = closure_of(networks.summary)
+@pytest.mark.parametrize("command", [networks.summary, networks.compare])
+def test_the_extra_of_a_command_has_what_it_imports(command: Callable[..., None]) -> None:
+    files = closure_of(command)
     assert "torch" in undeclared(files, {None})
-    assert undeclared(files, {cli.COMMANDS[networks.summary]}) == set()
+    assert undeclared(files, {cli.COMMANDS[command]}) == set()
 
 
 def test_the_extra_of_the_other_commands_has_what_they_import() -> None:

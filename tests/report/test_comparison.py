@@ -24,19 +24,18 @@ METRICS: dict[str, Any] = {
     "binary": {"bits": 1, "test": {"macro_f1": 0.989}},
 }
 SIZES = {"full": {"weight_bytes": 111_424}, "binary": {"weight_bytes": 6_964}}
-NAMES = {"full": "full (16 bits)", "binary": "binary (1 bit)"}
 IMAGES = 10_000
 OWN = [
-    Point("full", "full (16 bits)", 111_424, 0.994, standard_error(0.994, IMAGES)),
-    Point("binary", "binary (1 bit)", 6_964, 0.989, standard_error(0.989, IMAGES)),
+    Point("published", "16 bits", 111_424, 0.994, standard_error(0.994, IMAGES), 16),
+    Point("published", "1 bit", 6_964, 0.989, standard_error(0.989, IMAGES), 1),
 ]
 ENTRY = Entry("A net", 8, (1,), (1,), 1_000, 125, 0.98, 0.0014, 1, "validation")
 UNSIZED = Entry("Another", 8, (1,), (1,), None, None, 0.97, 0.0017, 1, "validation")
 
 
-def one(kind: str, name: str, weight_bytes: int, score: float) -> Point:
+def one(kind: str, name: str, bits: int, score: float) -> Point:
     """The point of a single training."""
-    return Point(kind, name, weight_bytes, score, standard_error(score, IMAGES))
+    return Point(kind, name, 6_964 * bits, score, standard_error(score, IMAGES), bits)
 
 
 @pytest.fixture
@@ -161,43 +160,39 @@ def test_what_was_swept_is_the_table_then_the_baselines_with_its_commit(tmp_path
 
 @pytest.mark.usefixtures("table", "baseline")
 def test_points_are_our_networks_the_means_the_baselines_and_the_literature(tmp_path: Path) -> None:
-    found = comparison.points(METRICS, SIZES, NAMES, comparison.swept(tmp_path), [ENTRY, UNSIZED], "mnist")
+    found = comparison.points(METRICS, SIZES, comparison.swept(tmp_path), [ENTRY, UNSIZED], "mnist")
     assert found[:2] == OWN
     large, approx, ste, two, sixteen = found[2:7]
-    assert large == one("seeds", "large, 1 bit, ste", 6_964, 0.992)
-    assert approx == one("seeds", "pooled, 1 bit, approx", 6_964, 0.975)
-    assert (ste.name, ste.error) == ("pooled, 1 bit, ste", statistics.stdev([0.98, 0.99, 0.988]))
-    assert two == one("seeds", "pooled, 2 bits", 13_928, 0.991)
-    assert (sixteen.name, sixteen.error) == ("pooled, 16 bits", statistics.stdev([0.9945, 0.9955]))
+    assert large == one("seeds", "1 bit, ste", 1, 0.992)
+    assert approx == one("seeds", "1 bit, approx", 1, 0.975)
+    assert (ste.name, ste.error) == ("1 bit, ste", statistics.stdev([0.98, 0.99, 0.988]))
+    assert two == one("seeds", "2 bits", 2, 0.991)
+    assert (sixteen.name, sixteen.error) == ("16 bits", statistics.stdev([0.9945, 0.9955]))
     assert found[7:10] == [
-        Point("baseline", "1 bit", 6_964, 0.986, pytest.approx(0.002 / 2**0.5)),
-        one("baseline", "4 bits", 27_856, 0.9925),
-        Point("baseline", "16 bits", 111_424, 0.995, pytest.approx(0.002 / 2**0.5)),
+        Point("old baseline", "1 bit, ste", 6_964, 0.986, pytest.approx(0.002 / 2**0.5), 1),
+        one("old baseline", "4 bits", 4, 0.9925),
+        Point("old baseline", "16 bits", 111_424, 0.995, pytest.approx(0.002 / 2**0.5), 16),
     ]
     assert found[10:] == [Point("wider input", "A net", 125, 0.98, 0.0014)]
 
 
-@pytest.mark.parametrize(
-    ("rows", "names"),
-    [
-        (sweeps.ROWS[3:], ["", "2 bits", ""]),  # beside the names of the published networks
-        (sweeps.ROWS[2:], ["approx", "ste", "2 bits", ""]),
-        (sweeps.ROWS[1:2] + sweeps.ROWS[3:7], ["large, 1 bit", "pooled, 1 bit", "pooled, 2 bits"]),
-    ],
-)
-def test_a_mean_is_named_by_what_tells_it_apart(rows: Any, names: list[str], tmp_path: Path) -> None:
-    sweeps.write(tmp_path / "sweep.csv", rows)
-    found = comparison.points(METRICS, SIZES, NAMES, comparison.swept(tmp_path), [], "mnist")
-    assert [point.name for point in found[2:]] == names
+def test_a_topology_called_baseline_is_in_no_line_of_the_others(tmp_path: Path) -> None:
+    sweeps.write(tmp_path / "sweep.csv", (("mnist", "baseline", 1, "ste", 0, 0.98), *sweeps.ROWS[3:7]))
+    found = comparison.points(METRICS, SIZES, comparison.swept(tmp_path), [], "mnist")
+    assert [(point.kind, point.name) for point in found[2:]] == [
+        ("baseline", "1 bit"),
+        ("seeds", "1 bit"),
+        ("seeds", "2 bits"),
+    ]
 
 
 def test_another_data_set_has_its_own_rows_and_no_literature(table: Path) -> None:
-    found = comparison.points(METRICS, SIZES, NAMES, comparison.swept(table.parent), [ENTRY, UNSIZED], "fashion_mnist")
-    assert found == [*OWN, one("seeds", "", 6_964, 0.87)]
-    assert comparison.points(METRICS, SIZES, NAMES, [], [ENTRY, UNSIZED], "kmnist") == OWN
+    found = comparison.points(METRICS, SIZES, comparison.swept(table.parent), [ENTRY, UNSIZED], "fashion_mnist")
+    assert found == [*OWN, one("seeds", "1 bit", 1, 0.87)]
+    assert comparison.points(METRICS, SIZES, [], [ENTRY, UNSIZED], "kmnist") == OWN
 
 
 def test_the_standard_error_is_that_of_as_many_images_as_there_are() -> None:
-    full, binary = comparison.points(METRICS, SIZES, NAMES, [], [], "mnist", images=400)
+    full, binary = comparison.points(METRICS, SIZES, [], [], "mnist", images=400)
     assert binary.error == pytest.approx((0.989 * 0.011) ** 0.5 / 20, abs=1e-15)
     assert full.error == pytest.approx((0.994 * 0.006) ** 0.5 / 20, abs=1e-15)

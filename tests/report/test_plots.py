@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from support import benchmarks, figure_data
 
 from bnnlib.data import mnist
-from bnnlib.report.figures import benchmark, curves, frontier, pictures, style
+from bnnlib.report.figures import benchmark, cost, curves, frontier, pictures, style
 
 NAMES = {"full": "full (16 bits)", "binary": "binary (1 bit)"}
 
@@ -59,6 +59,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "benchmark": lambda: benchmark.benchmark(benchmarks.as_json()),
     "benchmark without peers": lambda: benchmark.benchmark(benchmarks.as_json_without_peers()),
     "frontier": lambda: frontier.frontier(figure_data.POINTS),
+    "frontier without literature": lambda: frontier.frontier(figure_data.OWN),
+    "cost": lambda: cost.cost(figure_data.NETWORKS),
+    "cost of nothing": lambda: cost.cost([]),
     "flips": lambda: curves.flips(figure_data.history(0.05, 0.0, 0.01)),
     "mistakes": lambda: mistakes(3, 1, 4),
     "no mistakes": mistakes,

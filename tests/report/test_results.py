@@ -13,8 +13,8 @@ from bnnlib.core import files
 from bnnlib.data import mnist, splits
 from bnnlib.nn import convnet, weights
 from bnnlib.nn.published import restore
-from bnnlib.report import comparison, literature, mistakes, readme, tables, thresholds
-from bnnlib.report.figures import curves, frontier, pictures, style
+from bnnlib.report import comparison, costs, literature, mistakes, readme, tables, thresholds
+from bnnlib.report.figures import cost, curves, frontier, pictures, style
 from bnnlib.scoring import evaluation, metrics
 from stages.visualize import WORST
 
@@ -108,13 +108,15 @@ def test_figures_follow_from_the_reports(variant: str) -> None:
 def test_figures_of_the_pages_follow_from_the_reports(sets: dict[str, splits.Split]) -> None:
     """As above; and the worst images are those of the real test set."""
     scores, sizes = (files.read_json(ROOT / f"reports/{name}.json") for name in ("metrics", "sizes"))
-    name = params.load(ROOT / "params.yaml").data.name
-    names = {variant: style.name(variant, result["bits"]) for variant, result in scores.items()}
+    cfg = params.load(ROOT / "params.yaml")
+    name, swept = cfg.data.name, comparison.swept(ROOT / "reports")
     others = literature.parse((ROOT / "docs/literature.md").read_text(encoding="utf-8"), "literature.md")
-    points = comparison.points(scores, sizes, names, comparison.swept(ROOT / "reports"), others, name)
+    points = comparison.points(scores, sizes, swept, others, name)
+    networks = costs.networks(swept, name, cfg.topologies, costs.read(ROOT / "reports"))
     worst = mistakes.worst(files.read_csv(ROOT / "reports/predictions.csv"), WORST)
     drawn = {
         "frontier": frontier.frontier(points),
+        "cost": cost.cost(networks),
         "flips": curves.flips(files.read_csv(ROOT / "reports/history_binary.csv")),
         "mistakes": pictures.mistakes(sets["test"].images, worst, mnist.CLASS_NAMES[name]),
     }
@@ -127,7 +129,7 @@ def test_committed_metrics_keep_the_thresholds_and_the_pages_show_them() -> None
     found = thresholds.verdicts(files.read_json(ROOT / "reports/metrics.json"), thresholds.of_data_set(cfg))
     found += thresholds.agreement(files.read_json(ROOT / "reports/agreement.json"), cfg.data.limit)
     assert [verdict.name for verdict in found if not verdict.passed] == []
-    for path, text in readme.pages(ROOT, ROOT / "reports", cfg.data.name).items():
+    for path, text in readme.pages(ROOT, ROOT / "reports", cfg.data.name, cfg.topologies).items():
         assert path.read_text(encoding="utf-8") == text, path
 
 

@@ -1,17 +1,22 @@
-"""A made-up prediction benchmark with ratios that are easy to check by hand."""
+"""A made-up prediction benchmark with ratios that are easy to check by hand, and one of the sweep's networks."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from support import topologies
+
+from bnnlib.benchmark import sizes
 from bnnlib.benchmark.machine import Machine
 from bnnlib.benchmark.prediction import record
 from bnnlib.benchmark.prediction.contestants import Check
 from bnnlib.benchmark.prediction.record import Found
 from bnnlib.benchmark.timing import Effort, Key
+from bnnlib.report import costs
 
 ROUNDS = 3
 # On one thread, microseconds per image by batch size.
@@ -75,3 +80,24 @@ def as_json() -> dict[str, Any]:
 def as_json_without_peers() -> dict[str, Any]:
     """The record of `found_without_peers`."""
     return record.to_json(found_without_peers(), Effort(ROUNDS), datetime.date(2026, 1, 2))
+
+
+# Microseconds per image of the topology `pooled`, by way and batch size.
+SIZE_MEDIANS = {
+    sizes.FAST: {64: 2.0, 256: 2.5},
+    sizes.FLOAT32: {64: 40.0, 256: 30.0},
+    sizes.INT8: {64: 20.0, 256: 25.0},
+}
+
+
+def sizes_found(*widths: int, ways: Sequence[str] = tuple(SIZE_MEDIANS), missing: str = "") -> sizes.Found:
+    """Times of `pooled` at these widths; ``missing``: why the other ways were not measured."""
+    shapes = {bits: costs.shape(topologies.PARAMS.topologies, "pooled", "mnist", bits) for bits in widths}
+    times = {Key(f"{way} pooled", 1, batch): same(us) for way in ways for batch, us in SIZE_MEDIANS[way].items()}
+    networks = [sizes.Sized("pooled", bits, shape) for bits, shape in shapes.items() if shape is not None]
+    return sizes.Found(found().machine, networks, times, {way: missing for way in SIZE_MEDIANS if way not in ways})
+
+
+def sizes_as_json(*widths: int, **options: Any) -> dict[str, Any]:
+    """The record of `sizes_found`, of 1, 4 and 8 bits where no widths are given."""
+    return sizes.to_json(sizes_found(*(widths or (1, 4, 8)), **options), Effort(ROUNDS), datetime.date(2026, 1, 2))

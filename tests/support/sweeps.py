@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +60,22 @@ def moment(key: str, epoch: int) -> Moment:
     return Moment(key=key, epoch=epoch, train_loss=1.0, validation_loss=1.0, validation_macro_f1=0.5, flip_ratio=None)
 
 
-def write(path: Path, rows: tuple[tuple[str, str, int, str, int, float], ...] = ROWS) -> None:
-    """Write a table with these rows, of one epoch each; each other column has a slightly different score."""
+def write(
+    path: Path,
+    rows: tuple[tuple[str, str, int, str, int, float], ...] = ROWS,
+    sizes: Mapping[int, int] | None = None,
+) -> None:
+    """Write a table with these rows, of one epoch each; each other column has a slightly different score.
+
+    ``sizes``: bytes of weights by bits.
+    """
     written = Tables(path)
     for number, (data, topology, bits, surrogate, seed, score) in enumerate(rows):
         key = f"{number:016}"  # a key of digits only is still text
         scores = _scores(bits, seed, score)
         place = {"dataset": data, "topology": topology, "bits": bits, "surrogate": surrogate, "seed": seed, "key": key}
-        written.add(Run(**place, **scores), [moment(key, 1)])
+        size = scores["weight_bytes"] if sizes is None else sizes[bits]
+        written.add(Run(**{**place, **scores, "weight_bytes": size}), [moment(key, 1)])
 
 
 def _scores(bits: int, seed: int, score: float) -> dict[str, Any]:

@@ -176,14 +176,20 @@ def check(contestant: Contestant, data: splits.Split, full: NDArray[np.intp], on
     """
     contestant.prepare()
     found = contestant.logits(data.images).argmax(axis=1)
-    agreement = float((found == (one_bit if contestant.name in ONE_BIT else full)).mean())
-    wanted = AGREEMENT.get(contestant.name, FLOAT_AGREEMENT)
-    if agreement < wanted:
+    expected = one_bit if contestant.name in ONE_BIT else full
+    same = agreement(contestant.name, found, expected, AGREEMENT.get(contestant.name, FLOAT_AGREEMENT))
+    return Check(float((found == data.labels).mean()), same)
+
+
+def agreement(name: str, found: NDArray[np.intp], expected: NDArray[np.intp], wanted: float) -> float:
+    """The share of predictions that are those of the contestant's network; `ContestantError` if too small."""
+    share = float((found == expected).mean())
+    if share < wanted:
         raise ContestantError(
-            f"{contestant.name}: {agreement:.2%} of {len(found)} predictions are those of its network, expected "
+            f"{name}: {share:.2%} of {len(found)} predictions are those of its network, expected "
             f"{wanted:.2%} or more: its speed is not measured"
         )
-    return Check(float((found == data.labels).mean()), agreement)
+    return share
 
 
 def entries(contestants: Iterable[Contestant], images: NDArray[np.uint8]) -> list[Entry]:

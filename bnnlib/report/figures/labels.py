@@ -7,8 +7,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 # Lengths are in points of 1/72 inch, angles in degrees anticlockwise from the right.
 FONT = 8.5
@@ -18,6 +20,7 @@ BAR = 2.0  # half the width of an error bar with its caps
 ANGLES = (0, 180, 90, 270, 45, 315, 135, 225, 22.5, 337.5, 157.5, 202.5, 67.5, 292.5, 112.5, 247.5)
 NEAR = 7.0  # from a point to its name; a name that has to be farther away gets a line
 FAR = (14.0, 22.0, 30.0, 40.0, 52.0, 66.0)
+STEP = 3.0  # between the boxes that stand for a line
 LINE: dict[str, Any] = {"arrowstyle": "-", "color": "0.55", "linewidth": 0.7, "shrinkA": 0, "shrinkB": MARKER}
 
 
@@ -67,19 +70,23 @@ class Place(NamedTuple):
     line: list[Box]
 
 
-def write(figure: Figure, axes: Axes, labels: Sequence[Label]) -> None:
+Path = Sequence[tuple[float, float]]  # a line through these points (x, y), in the units of the axes
+
+
+def write(figure: Figure, axes: Axes, labels: Sequence[Label], paths: Sequence[Path] = ()) -> None:
     """Write each name at the first place where it covers no point, bar, name, line or edge; else where it covers least.
 
-    The axes must have their final scales and limits.
+    ``paths``: lines drawn already. The axes must have their final scales and limits.
     """
     figure.draw_without_rendering()  # fixes where the axes are
     scale = 72 / figure.dpi
     frame = _frame(axes, scale)
-    taken = [box for label in labels for box in _marks(axes, label, scale)]
+    taken: list[Box] = [box for label in labels for box in _marks(axes, label, scale)]
+    taken += [box for path in paths for box in _along(axes, path, scale) if box.touches(frame)]
     for label in labels:
         if label.name:
             places = _places(*_position(axes, label.x, label.y, scale), *_size(axes, label.name, scale))
-            best = min(places, key=lambda place: _cost(place, taken, frame))  # the first of equals
+            best = _best(places, np.array(taken), frame)
             taken += [best.name, *best.line]
             _write(axes, label, best)
 
@@ -110,11 +117,28 @@ def _places(x: float, y: float, width: float, height: float) -> Iterator[Place]:
         yield Place(offset, ((1 - right) / 2, (1 - above) / 2), name, line)
 
 
-def _cost(place: Place, taken: Sequence[Box], frame: Box) -> int:
+def _best(places: Iterator[Place], taken: NDArray[np.float64], frame: Box) -> Place:
+    """The first place that covers nothing, else the first of those that cover least. ``taken``: boxes, (n, 4)."""
+    costs = ((place, _cost(place, taken, frame)) for place in places)
+    best, least = next(costs)
+    for place, cost in costs:
+        if least == 0:
+            break
+        if cost < least:
+            best, least = place, cost
+    return best
+
+
+def _cost(place: Place, taken: NDArray[np.float64], frame: Box) -> int:
     """How much it covers: lines may cross other things rather than names touch, and nothing leaves the axes."""
-    names = sum(place.name.touches(other) for other in taken)
-    lines = sum(box.touches(other) for box in place.line for other in taken)
+    names, lines = _touched(place.name, taken), sum(_touched(box, taken) for box in place.line)
     return 1_000 * (not place.name.inside(frame)) + 100 * names + lines
+
+
+def _touched(box: Box, taken: NDArray[np.float64]) -> int:
+    """How many of the boxes (n, 4) it shares more than an edge with."""
+    left, right, bottom, top = taken.T
+    return int(((box.left < right) & (left < box.right) & (box.bottom < top) & (bottom < box.top)).sum())
 
 
 def _marks(axes: Axes, label: Label, scale: float) -> list[Box]:
@@ -122,6 +146,15 @@ def _marks(axes: Axes, label: Label, scale: float) -> list[Box]:
     x, y = _position(axes, label.x, label.y, scale)
     low, high = (_position(axes, label.x, end, scale)[1] for end in (label.low, label.high))
     return [Box.around(x, y, 2 * MARKER, 2 * MARKER), Box(x - BAR, x + BAR, low - 1, high + 1)]
+
+
+def _along(axes: Axes, path: Path, scale: float) -> Iterator[Box]:
+    """Small boxes along a line."""
+    places = [_position(axes, x, y, scale) for x, y in path]
+    for (x, y), (to_x, to_y) in itertools.pairwise(places):
+        steps = max(math.ceil(math.hypot(to_x - x, to_y - y) / STEP), 1)
+        for share in (step / steps for step in range(steps + 1)):
+            yield Box.around(x + share * (to_x - x), y + share * (to_y - y), 1, 1)
 
 
 def _position(axes: Axes, x: float, y: float, scale: float) -> tuple[float, float]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnnlib.core import files
 from bnnlib.data.mnist import DataName
-from bnnlib.report import comparison
+from bnnlib.report import comparison, costs
 from bnnlib.report.comparison import Width
+from bnnlib.report.costs import Network, Topologies
 
 if TYPE_CHECKING:  # slow to import
     import pandas as pd
@@ -20,11 +21,16 @@ FIGURES = "figures"
 
 @dataclass(frozen=True)
 class Source:
-    """The reports on a data set, for one page. ``up``: from the page's folder to the root, "" or "../"."""
+    """The reports on a data set, for one page.
+
+    ``up``: from the page's folder to the root, "" or "../". ``topologies``: of params.yaml, by which operations are
+    counted.
+    """
 
     reports: Path
     data: DataName
     up: str = ""
+    topologies: Topologies = field(default_factory=dict)
 
     def link(self, path: str) -> str:
         """A link to a file of the repository, given from its root."""
@@ -57,6 +63,11 @@ class Source:
     def swept(self) -> list[Width]:
         """What the sweeps measured, ours and the baseline's."""
         return comparison.swept(self.reports)
+
+    @cached_property
+    def networks(self) -> list[Network]:
+        """The networks of this commit's sweep on the data set, with their costs."""
+        return costs.networks(self.swept, self.data, self.topologies, costs.read(self.reports))
 
 
 def table(heads: list[str], rows: list[list[str]], left: int = 1) -> str:

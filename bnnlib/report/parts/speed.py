@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bnnlib.core import files, records
+from bnnlib.report import costs
 from bnnlib.report.parts.source import Source, table
 from bnnlib.sweeps.results import width
 
-PREDICTION, TRAINING = "benchmark.json", "benchmark_training.json"
-COMMANDS = {PREDICTION: "bnn benchmark --save", TRAINING: "bnn benchmark --training --save"}
+PREDICTION, TRAINING, SIZES = "benchmark.json", "benchmark_training.json", costs.RECORD
+COMMANDS = {
+    PREDICTION: "bnn benchmark --save",
+    TRAINING: "bnn benchmark --training --save",
+    SIZES: "bnn benchmark --sizes --save",
+}
 RATIOS = {
     "torch_fp32": "throughput, PyTorch float32",
     "onnxruntime_fp32": "throughput, onnxruntime float32",
@@ -19,6 +24,8 @@ RATIOS = {
     "two_cores": "throughput on two threads, itself on one",
 }
 PEERS = {"torch_fp32": "PyTorch float32", "onnxruntime_int8": "onnxruntime int8"}  # that the README names
+SIZE_WAYS = ("fast", "onnxruntime_fp32", "onnxruntime_int8")
+SIZE_HEADS = ["topology", "bits", *SIZE_WAYS]
 OURS, BASELINE = "ours", "baseline"
 TRAINING_HEADS = [
     *("network", "loop", "batch size", "s per epoch", "middle half", "images/s"),
@@ -40,6 +47,11 @@ def prediction(source: Source) -> str:
 def training(source: Source) -> str:
     """The benchmark of training."""
     return _recorded(source, TRAINING, training_markdown)
+
+
+def sizes(source: Source) -> str:
+    """The benchmark of the sweep's networks."""
+    return _recorded(source, SIZES, sizes_markdown)
 
 
 def _recorded(source: Source, name: str, write: Callable[[Mapping[str, Any]], str]) -> str:
@@ -78,6 +90,27 @@ def training_markdown(record: Mapping[str, Any]) -> str:
     ]
     gains = [f"- {variant}: {_gain(network)}" for variant, network in networks.items()]
     return "\n\n".join([conditions, table(TRAINING_HEADS, rows, left=2), "\n".join(gains)])
+
+
+def sizes_markdown(record: Mapping[str, Any]) -> str:
+    """Machine and times of reports/benchmark_sizes.json, a row for each network."""
+    conditions = (
+        f"{_conditions(record)} Microseconds per image from uint8 pixels to logits on one thread, all preparation "
+        f"included: medians of {record['effort']['rounds']} interleaved rounds, at the faster of two batch sizes, of "
+        "networks with random weights."
+    )
+    rows = [[each["topology"], f"{each['bits']}", *_fastest(each["times"])] for each in record["networks"]]
+    lacking = [f"{way} is missing: {reason}" for way, reason in record["missing"].items()]
+    return "\n\n".join([conditions, table(SIZE_HEADS, rows), *lacking])
+
+
+def _fastest(times: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The cells of a network: the least median of each way to compute it, "" for a way that it has not."""
+    cells = []
+    for way in SIZE_WAYS:
+        found = [time["us_per_image"]["median"] for time in times if time["way"] == way]
+        cells.append(f"{min(found):,.1f}" if found else "")
+    return cells
 
 
 def _prediction(record: Mapping[str, Any]) -> str:
