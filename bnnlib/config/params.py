@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -13,28 +13,22 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from bnnlib.config import messages
+from bnnlib.config.recipes import AnyRecipe, Augmentations, BinaryRecipe, MultibitRecipe, WideRecipe
 from bnnlib.config.spec import (
     FULL_BITS,
-    Augmentation,
     Bits,
     Bop,
-    Optimizer,
     Quantization,
-    Recipe,
     Runtime,
-    Schedule,
     Share,
-    Surrogate,
     Training,
     Variant,
-    WideOptimizer,
 )
 from bnnlib.config.topology import Blocks, Section, Topology
 from bnnlib.config.topology import InputThresholds as AnyThresholds
@@ -99,14 +93,6 @@ class Input(Section):
     kmnist: InputThresholds
 
 
-class Augmentations(Section):
-    """The augmentation of each data set."""
-
-    mnist: Augmentation
-    fashion_mnist: Augmentation
-    kmnist: Augmentation
-
-
 # As DVC, MLflow and the options of a sweep can spell it.
 TopologyName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 
@@ -122,67 +108,6 @@ class Train(Section):
     """What all trainings share; see `spec.Training`."""
 
     norm_images: Annotated[int, Field(ge=100, le=60_000)] | None
-
-
-class AnyRecipe(Schedule):
-    """A recipe as params.yaml has it: its augmentation depends on the data set."""
-
-    augmentation: Augmentations
-    optimizer: Optimizer
-
-    def of(self, data: DataName) -> Recipe:
-        """The recipe for a data set."""
-        return Recipe(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            augmentation=getattr(self.augmentation, data),
-            optimizer=self.optimizer,
-        )
-
-
-class WideRecipe(AnyRecipe):
-    """The recipe of a network of more than 1 bit."""
-
-    optimizer: WideOptimizer
-
-
-class MultibitChoices(Section):
-    """``learned_step``: see `spec.Quantization`."""
-
-    learned_step: bool
-
-
-class MultibitRecipe(WideRecipe):
-    """The recipe of `train_binary` at more than 1 bit."""
-
-    quantizer: MultibitChoices
-
-
-class BinaryChoices(Section):
-    """The choices at 1 bit; see `spec.Quantization`."""
-
-    surrogate: Surrogate
-    channel_scale: bool
-    real_share: Share
-
-
-class BinaryRecipe(AnyRecipe):
-    """The recipe of `train_binary` at 1 bit. ``latent_clip``: bound of the latent weights, which Bop has none of."""
-
-    quantizer: BinaryChoices
-    latent_clip: Annotated[float, Field(gt=0, le=100)]
-
-    @model_validator(mode="after")
-    def _bop_needs_plain_signs(self) -> Self:
-        """Bop knows no real weights: what needs their magnitude does not go with it."""
-        needing = [name for name in ("channel_scale", "real_share") if getattr(self.quantizer, name)]
-        if isinstance(self.optimizer, Bop) and needing:
-            raise PydanticCustomError(
-                "rule",
-                "'bop' is not allowed here: it has no latent weights, so set {names} to 0 or false",
-                {"inside": ".optimizer.name", "names": " and ".join(f"quantizer.{name}" for name in needing)},
-            )
-        return self
 
 
 class Threshold(Section):
@@ -207,6 +132,15 @@ class DataThresholds(Section):
     kmnist: Thresholds | None
 
 
+class Grid(Section):
+    """Trainings of the stage `sweep`: all combinations. The names are those of topologies; see `sweeps.grid`."""
+
+    datasets: Annotated[tuple[DataName, ...], Field(min_length=1, strict=False)]
+    topologies: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    bits: Annotated[tuple[Bits, ...], Field(min_length=1, strict=False)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, strict=False)]
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -219,6 +153,7 @@ class Params(Section):
     full: WideRecipe
     binary: BinaryRecipe
     multibit: MultibitRecipe
+    sweep: Annotated[tuple[Grid, ...], Field(strict=False)]
     thresholds: DataThresholds
 
     @field_validator("model")

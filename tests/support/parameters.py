@@ -50,6 +50,7 @@ GOOD: dict[str, Any] = {
         "optimizer": {"name": "adam", "rate": 0.004, "weight_decay": 0.0},
         "quantizer": {"learned_step": True},
     },
+    "sweep": ({"datasets": ("mnist",), "topologies": ("mine", "other"), "bits": (1, 2), "seeds": (0, 1)},),
     "thresholds": {
         "mnist": {"full": {"macro_f1": 0.99, "loss": 0.02}, "binary": {"macro_f1": 0.98, "loss": 0.05}},
         "fashion_mnist": None,

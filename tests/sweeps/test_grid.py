@@ -65,7 +65,7 @@ def test_the_grid_is_the_product_and_surrogates_count_at_1_bit_only() -> None:
 def test_each_width_has_its_recipe_and_all_jobs_one_thread_and_one_split() -> None:
     full, binary, wider = jobs_of(bits=[16, 1, 4], seeds=[7])
     recipes = [each.training.recipe for each in (full, binary, wider)]
-    assert recipes == [BASE.full, BASE.binary, BASE.multibit]
+    assert recipes == [each.of("mnist") for each in (BASE.full, BASE.binary, BASE.multibit)]
     assert {each.training.runtime.threads for each in (full, binary, wider)} == {1}
     assert {each.data.split_seed for each in (full, binary)} == {BASE.data.split_seed}
     assert str(full) == "mnist, pooled, 16 bits, seed 7"
@@ -89,7 +89,7 @@ def test_each_topology_is_a_job_with_its_own_sizes_and_the_same_recipe() -> None
         named = BASE.topologies[each.topology]
         assert each.training.topology.blocks == named.blocks
         assert each.training.topology.input == (named.input.mnist if each.training.bits == 1 else ())
-        assert each.training.recipe == (BASE.binary if each.training.bits == 1 else BASE.full)
+        assert each.training.recipe == (BASE.binary if each.training.bits == 1 else BASE.full).of("mnist")
 
 
 def test_the_input_of_a_topology_is_that_of_the_data_set() -> None:

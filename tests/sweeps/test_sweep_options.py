@@ -45,7 +45,7 @@ def test_where_prepared_data_are_kept(environ: dict[str, str], folder: Path) -> 
         (
             ["--topologies", "pooled,poled"],
             "error: the sweep's options: 1 error\n  --topologies: model.topology: 'poled' is not allowed; "
-            "allowed: pooled, baseline",
+            "allowed: pooled, kb1, kb2",
         ),
         (["--backend", "dask"], "error: --backend dask needs --scheduler ADDRESS"),
         (["--scheduler", "tcp://h:1"], "error: --scheduler tcp://h:1 is for --backend dask, but the backend is loky"),
