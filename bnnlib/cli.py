@@ -22,6 +22,7 @@ COMMANDS: dict[Callable[..., None], str | None] = {
     study.repair: "pipeline",
     ui.ui: "pipeline",
     study.sweep: "pipeline",
+    study.search: "pipeline",
     benchmark.benchmark: "pipeline",
 }
 
@@ -29,7 +30,7 @@ COMMANDS: dict[Callable[..., None], str | None] = {
 def build() -> typer.Typer:
     """The command with its subcommands."""
     app = typer.Typer(
-        help="Classify images, export the network, check results, update the README, browse MLflow, run sweeps.",
+        help="Classify images, export the network, check results, update the README, browse MLflow, sweep, search.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )

@@ -15,6 +15,7 @@ from bnnlib.tracking import pipeline, processes
 from bnnlib.tracking.pipeline import PARENT_TAG
 from bnnlib.tracking.run import RunLog
 
+Status = Literal["FINISHED", "FAILED", "KILLED"]
 SCORES = {  # column of the table -> metric
     "macro_f1": "test.macro_f1",
     "loss": "test.loss",
@@ -40,7 +41,7 @@ class Child:
     final: Mapping[str, float]
     moments: Sequence[Moment]
     tags: Mapping[str, str]
-    status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"
+    status: Status = "FINISHED"
 
 
 def title(kind: str, values: Mapping[str, Sequence[object]]) -> str:
