@@ -79,14 +79,11 @@ def _train(
             open_run("search", cfg, _named(search), [manifest], name=logbook.title("search", values)) as log,
             closing(backends.run(calls, workers)) as outcomes,
         ):
-            for ended in outcomes:
-                if ended is None:
-                    continue
+            for number, ended in enumerate(filter(None, outcomes), start=1):
                 trials = _written(search, storage, places.out)
                 found = next(each for each in trials if each.number == ended.number)
                 logbook.log_child(log, _child(search, found, ended))
-                done = sum(each.state != "running" for each in trials)
-                yield f"{done}/{search.trials} {_line(search, found)}"
+                yield f"{number}/{missing} {_line(search, found)}"
             _log_result(log, _written(search, storage, places.out))
             log.log_artifact(places.out)
     finally:

@@ -130,10 +130,12 @@ class Storage:
         names = optuna.get_all_study_names(storage)
         if names not in ([], [NAME]):
             raise _damaged(self.path)
+        if not names:
+            optuna.create_study(storage=storage, study_name=NAME)
         pruner = optuna.pruners.MedianPruner(UNPRUNED, self._search.epochs // WARM_UP_SHARE + 1)
-        study = optuna.create_study(storage=storage, study_name=NAME, pruner=pruner, load_if_exists=True)
+        study = optuna.load_study(storage=storage, study_name=NAME, pruner=pruner)
         about = self._search.about()
-        if not study.get_trials(deepcopy=False):
+        if ABOUT not in study.user_attrs and not study.get_trials(deepcopy=False):
             study.set_user_attr(ABOUT, about)
         _refuse_other(self.path, study.user_attrs.get(ABOUT, {}), about)
         return study
