@@ -107,7 +107,12 @@ def sweep(
 
 
 def search(
-    limit: Annotated[int, typer.Option("--bytes", min=1, help="Weight bytes that a network may have at most.")],
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--bytes", min=1, help="Weight bytes that a network may have at most.", show_default="the topology's"
+        ),
+    ] = None,
     bits: Annotated[int | None, typer.Option(help="Bit width.", show_default="model.bits")] = None,
     topology: Annotated[
         str | None,

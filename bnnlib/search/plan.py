@@ -17,9 +17,9 @@ CODE = ("search/results.py", "search/space.py", "search/storage.py", "search/tri
 
 @dataclass(frozen=True)
 class Asked:
-    """The options of `bnn search`; None: as params.yaml has it. ``limit``: weight bytes, at most."""
+    """The options of `bnn search`; None: as params.yaml has it. ``limit``: weight bytes at most; None: its topology's."""
 
-    limit: int
+    limit: int | None
     trials: int
     epochs: int
     bits: int | None = None
@@ -73,13 +73,15 @@ def search(base: Params, asked: Asked, data: Path) -> tuple[Params, Search]:
     given = {"topology": asked.topology, "bits": asked.bits, "epochs": asked.epochs}
     axes = {name: [value] for name, value in given.items() if value is not None}
     [cfg] = grid.variants(base, axes, "the search's options")
-    found = Search(worker.job_of(cfg, data, worker.code_fingerprint()), asked.limit, asked.trials)
+    job = worker.job_of(cfg, data, worker.code_fingerprint())
+    own = job.training.topology.weight_bytes(job.training.bits)
+    found = Search(job, own if asked.limit is None else asked.limit, asked.trials)
     if not found.space.origin.blocks:
         raise SearchError(f"--topology: {cfg.model.topology} has no blocks whose channels could be chosen")
     least, most = found.space.bounds()
-    if not least <= asked.limit <= most:
+    if not least <= found.limit <= most:
         raise SearchError(
-            f"--bytes: {asked.limit} is not allowed; allowed: {least} to {most}, the least and the most weight bytes "
+            f"--bytes: {found.limit} is not allowed; allowed: {least} to {most}, the least and the most weight bytes "
             f"that the channels of {cfg.model.topology} can have at --bits {found.bits}"
         )
     return cfg, found

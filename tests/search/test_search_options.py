@@ -57,7 +57,7 @@ def test_bad_options_are_named_and_nothing_is_written(at: Site, bnn: Bnn, change
     assert {name: each for name, each in content(at.folder).items() if name not in locks} == before
 
 
-@pytest.mark.parametrize("arguments", [[], ["--bytes", "0"], ["--bytes", "90", "--trials", "0"], ["--bytes", "many"]])
+@pytest.mark.parametrize("arguments", [["--bytes", "0"], ["--trials", "0"], ["--bytes", "many"]])
 def test_wrong_numbers_are_wrong_usage(bnn: Bnn, arguments: list[str]) -> None:
     assert bnn("search", *arguments)[0] == 2
 
@@ -97,3 +97,12 @@ def test_another_table_is_not_written_over(at: Site, text: str) -> None:
     with pytest.raises(SearchError, match=r"s\.csv: not the table of this search; name another file with --out"):
         at.perform("s")
     assert at.places("s").out.read_text() == text
+
+
+def test_without_bytes_they_are_those_of_the_topology(at: Site) -> None:
+    [planes], [first, second] = (2,), (2, 4)
+    head = 10 * second * 3 * 3  # 28 - 5 + 1 = 24, pooled 8; 8 - 3 + 1 = 6, pooled 3
+    weights = planes * first * 25 + first * second * 9 + head
+    found = at.search(limit=None)
+    assert found.limit == (weights + 7) // 8
+    assert found.space.topology(found.space.start()) == found.space.origin

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 from support.tiny_sweeps import fill
@@ -37,15 +38,15 @@ class Site:
         """The files of a search of this name."""
         return Places(self.folder / "data", self.folder / f"{name}.csv", self.folder / f"{name}.journal")
 
-    def search(self, **changes: int) -> Search:
+    def search(self, **changes: Any) -> Search:
         """The search that is asked for, with changes of `ASKED`."""
         return plan.search(self.cfg, replace(ASKED, **changes), self.folder / "data")[1]
 
-    def storage(self, name: str, **changes: int) -> Storage:
+    def storage(self, name: str, **changes: Any) -> Storage:
         """The storage of a search of this name."""
         return Storage(self.places(name).storage, self.search(**changes), create=True)
 
-    def perform(self, name: str, workers: Workers = ALONE, **changes: int) -> list[str]:
+    def perform(self, name: str, workers: Workers = ALONE, **changes: Any) -> list[str]:
         """Search, with changes of `ASKED`; the lines of the output."""
         return list(search.perform(self.cfg, replace(ASKED, **changes), self.places(name), workers))
 
