@@ -17,7 +17,7 @@ CODE = ("search/results.py", "search/space.py", "search/storage.py", "search/tri
 
 @dataclass(frozen=True)
 class Asked:
-    """The options of `bnn search`; None: as params.yaml has it. ``limit``: weight bytes at most; None: its topology's."""
+    """The options of `bnn search`; None: as params.yaml has it. ``limit``: of weight bytes; None: the topology's."""
 
     limit: int | None
     trials: int

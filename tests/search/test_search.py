@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from bnnlib.data import prepare
 from bnnlib.nn.published import NonFiniteError
 from bnnlib.search import results, search, storage
 from bnnlib.search.results import SearchError
+from bnnlib.search.storage import Storage
 from bnnlib.sweeps import worker
 from bnnlib.sweeps.backends import Workers
 
@@ -59,6 +59,13 @@ def done(raw_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Do
 
 def table(at: Site, name: str) -> bytes:
     return at.places(name).out.read_bytes()
+
+
+def running_in(at: Site, name: str) -> list[int]:
+    """The trials that a search trains now."""
+    path = at.places(name).storage
+    trials = Storage(path, at.search()).trials() if path.exists() and path.stat().st_size else []
+    return [trial.number for trial in trials if trial.state == "running"]
 
 
 def numbers(text: str) -> list[int]:
@@ -181,16 +188,16 @@ def test_a_search_that_was_killed_continues_to_the_same_table(done: Done) -> Non
     places = done.site.places("killed")
     command = [*BNN, "--jobs", "1", "--out", str(places.out)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=done.site.folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("3/10"):
-                process.send_signal(signal.SIGKILL)
+    with subprocess.Popen(command, cwd=done.site.folder, env=environment, stdout=subprocess.PIPE) as process:
+        while not (running := [number for number in running_in(done.site, "killed") if number > 2]):
+            assert process.poll() is None
+        process.kill()
+    assert running_in(done.site, "killed") == running
     with places.storage.open("ab") as file:
         file.write(b'{"op_code":5,"wor')  # what a full disk leaves of a line
     lines = done.site.perform("killed")
     stored = int(lines[0].split()[2])
-    assert 3 <= stored < 10
+    assert stored == running[0]
     assert [line.split()[0] for line in lines[1 : 11 - stored]] == [f"{n}/{10 - stored}" for n in range(1, 11 - stored)]
     assert table(done.site, "killed") == table(done.site, "whole")
 
@@ -232,11 +239,26 @@ def test_two_searches_share_the_trials_of_one_storage(done: Done) -> None:
 
 
 def test_a_search_ends_where_no_other_shape_is_left(done: Done) -> None:
-    lines = done.site.perform("small", limit=40, trials=30, epochs=1)
-    count = len(done.site.rows("small"))
-    assert count < 30
-    assert f"{count} of 30 trials: no other shape of at most 40 bytes was found" in lines
-    assert done.site.perform("small", limit=40, trials=30, epochs=1)[1:] == lines[1 + count :]
+    lines = done.site.perform("small", limit=45, trials=60, epochs=1)
+    rows = done.site.rows("small")
+    count = len({(row["input"], row["channels"], row["kernels"]) for row in rows})
+    assert count == len(rows) < 60
+    assert f"{count} of 60 trials: no other shape of at most 45 bytes was found" in lines
+    stored = done.site.places("small").storage.read_bytes()
+    assert done.site.perform("small", limit=45, trials=60, epochs=1)[1:] == lines[1 + count :]
+    assert done.site.places("small").storage.read_bytes() == stored
+
+
+def test_a_search_that_ends_by_an_error_gives_its_trial_back(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> object:
+        assert running_in(done.site, "interrupted") == [0]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(worker, "epochs_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        done.site.perform("interrupted")
+    assert running_in(done.site, "interrupted") == []
+    assert [run.info.status for run in done.runs() if run.data.tags["dvc_stage"] == "search"][-1] == "KILLED"
 
 
 def test_a_trial_that_fails_is_a_row_and_the_others_go_on(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
