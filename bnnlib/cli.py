@@ -23,6 +23,7 @@ COMMANDS: dict[Callable[..., None], str | None] = {
     study.repair: "pipeline",
     ui.ui: "pipeline",
     study.sweep: "pipeline",
+    study.search: "pipeline",
     benchmark.benchmark: "pipeline",
 }
 
@@ -30,7 +31,7 @@ COMMANDS: dict[Callable[..., None], str | None] = {
 def build() -> typer.Typer:
     """The command with its subcommands."""
     app = typer.Typer(
-        help="Classify images, export or compare networks, check results, update the pages, browse MLflow, run sweeps.",
+        help="Classify images, export and compare networks, check results, update pages, browse MLflow, sweep, search.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )

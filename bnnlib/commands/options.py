@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,12 @@ MODELS = Path("models")
 
 Reports = Annotated[Path, typer.Option(readable=False, help="The folder with the results.")]
 ParamsYaml = Annotated[Path, typer.Option(readable=False, help="The parameters.")]
+DATA = Path("data")
+DataFolder = Annotated[Path, typer.Option(readable=False, help="The folder with the manifests of the data, and raw/.")]
+# Where trainings run.
+Jobs = Annotated[int | None, typer.Option(min=1, help="Processes on this machine.", show_default="cores")]
+Backend = Annotated[Literal["loky", "dask"], typer.Option(help="Processes here, or a Dask cluster.")]
+Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The cluster's scheduler.")]
 
 
 def networks_folder(given: Path | None) -> Path:

@@ -1,13 +1,23 @@
-"""The commands around the study: check, readme, repair, sweep."""
+"""The commands around the study: check, readme, repair, sweep, search."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from bnnlib.commands.options import PARAMS_YAML, REPORTS, ParamsYaml, Reports
+from bnnlib.commands.options import (
+    DATA,
+    PARAMS_YAML,
+    REPORTS,
+    Backend,
+    DataFolder,
+    Jobs,
+    ParamsYaml,
+    Reports,
+    Scheduler,
+)
 
 
 def check(reports: Reports = REPORTS, params_yaml: ParamsYaml = PARAMS_YAML) -> None:
@@ -73,12 +83,10 @@ def sweep(
     out: Annotated[
         Path, typer.Option(readable=False, help="The table of results; their epochs go into a file beside it.")
     ] = REPORTS / "sweep.csv",
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes on this machine.", show_default="cores")] = None,
-    backend: Annotated[Literal["loky", "dask"], typer.Option(help="Processes here, or a Dask cluster.")] = "loky",
-    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The cluster's scheduler.")] = None,
-    data: Annotated[
-        Path, typer.Option(readable=False, help="The folder with the manifests of the data, and raw/.")
-    ] = Path("data"),
+    jobs: Jobs = None,
+    backend: Backend = "loky",
+    scheduler: Scheduler = None,
+    data: DataFolder = DATA,
     params_yaml: ParamsYaml = PARAMS_YAML,
 ) -> None:
     """Train a grid of networks. Options you omit keep their value from params.yaml.
@@ -96,4 +104,49 @@ def sweep(
     workers = backends.Workers(backend, jobs, scheduler)
     with processes.stoppable():  # here, too, because a signal may come while a line is printed
         for line in sweep.perform(params.load(params_yaml), axes, data, out, workers):
+            typer.echo(line)
+
+
+def search(
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--bytes", min=1, help="Weight bytes that a network may have at most.", show_default="the topology's"
+        ),
+    ] = None,
+    bits: Annotated[int | None, typer.Option(help="Bit width.", show_default="model.bits")] = None,
+    topology: Annotated[
+        str | None,
+        typer.Option(help="The topology to vary; its blocks and pooling stay.", show_default="model.topology"),
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all, those done before included.")] = 40,
+    epochs: Annotated[int, typer.Option(help="Epochs of each trial.")] = 8,
+    out: Annotated[Path, typer.Option(readable=False, help="The table of the trials.")] = REPORTS / "search.csv",
+    storage: Annotated[
+        Path | None,
+        typer.Option(
+            readable=False, help="The file to continue from.", show_default="that of --out, ending in .journal"
+        ),
+    ] = None,
+    jobs: Jobs = None,
+    backend: Backend = "loky",
+    scheduler: Scheduler = None,
+    data: DataFolder = DATA,
+    params_yaml: ParamsYaml = PARAMS_YAML,
+) -> None:
+    """Search for the best shape of a network with at most so many weight bytes: channels, kernels, input planes.
+
+    Trials are short trainings judged on the validation images. Each result is stored at once: after an interruption the
+    same command continues, and a larger number of trials adds what is missing.
+    """
+    from bnnlib.config import params
+    from bnnlib.search import plan, search
+    from bnnlib.sweeps import backends
+    from bnnlib.tracking import processes
+
+    asked = plan.Asked(limit, trials, epochs, bits, topology)
+    places = search.Places(data, out, out.with_suffix(".journal") if storage is None else storage)
+    workers = backends.Workers(backend, jobs, scheduler)
+    with processes.stoppable():  # here, too, because a signal may come while a line is printed
+        for line in search.perform(params.load(params_yaml), asked, places, workers):
             typer.echo(line)

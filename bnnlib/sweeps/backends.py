@@ -1,4 +1,4 @@
-"""Where a sweep's jobs run: processes of this machine, which joblib drives, or a Dask cluster."""
+"""Where jobs run: processes of this machine, which joblib drives, or a Dask cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from bnnlib.core.extras import needed
 from bnnlib.sweeps import worker
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Backend = Literal["loky", "dask"]
+Result = TypeVar("Result")
 CONNECT_S = 20
 FIRST_WORKER_S = 60
 WORKER = "dask worker ADDRESS --nworkers auto --nthreads 1"
@@ -41,31 +42,35 @@ class Workers:
             raise SweepError(f"--jobs {self.jobs} is for --backend loky; a Dask cluster runs a job on each worker")
 
 
+@dataclass(frozen=True)
+class Call(Generic[Result]):
+    """A function, by its name in a module, and what it gets. Its pickle makes the call where it is loaded.
+
+    A worker that gets this pickle as plain bytes, to load them itself, can say that it lacks the package. One that
+    finds our functions in Dask's own messages loses its connection instead, and the client waits for ever.
+    """
+
+    function: Callable[..., Result]
+    arguments: tuple[Any, ...]
+
+    def __reduce__(self) -> tuple[Callable[..., Result], tuple[Any, ...]]:
+        return self.function, self.arguments
+
+
 def results(jobs: Sequence[Job], folders: Mapping[str, Path], workers: Workers) -> Generator[Outcome]:
-    """Run jobs; yields each outcome as soon as it is ready. ``folders``: key of a job -> its prepared data.
+    """Run the jobs of a sweep, as `run` does. ``folders``: key of a job -> its prepared data."""
+    return run([Call(worker.run_job, (job, folders[job.key])) for job in jobs], workers)
+
+
+def run(calls: Sequence[Call[Result]], workers: Workers) -> Generator[Result]:
+    """Make calls, of one function; yields each result as soon as it is ready.
 
     Close it where an error ends the loop over it: a client of Dask that is left to the interpreter's end waits there.
     """
-    calls = [_Call(job, folders[job.key]) for job in jobs]
     return _here(calls, workers.jobs) if workers.scheduler is None else _on_cluster(calls, workers.scheduler)
 
 
-@dataclass(frozen=True)
-class _Call:
-    """A job and its prepared data. Its pickle runs the job where it is loaded, and loads as the outcome.
-
-    A worker that gets this pickle as plain bytes, to load them itself, can say that it lacks the package. One that
-    finds our functions in Dask's own messages loses its connection instead, and the sweep waits for ever.
-    """
-
-    job: Job
-    folder: Path
-
-    def __reduce__(self) -> tuple[Callable[[Job, Path], Outcome], tuple[Job, Path]]:
-        return worker.run_job, (self.job, self.folder)
-
-
-def _here(calls: Sequence[_Call], jobs: int | None) -> Generator[Outcome]:
+def _here(calls: Sequence[Call[Result]], jobs: int | None) -> Generator[Result]:
     """Run in processes of this machine, ``jobs`` of them."""
     import joblib
 
@@ -73,18 +78,18 @@ def _here(calls: Sequence[_Call], jobs: int | None) -> Generator[Outcome]:
         processes = joblib.cpu_count() if jobs is None else jobs
         parallel = joblib.Parallel(processes, return_as="generator_unordered", batch_size=1)
     try:
-        yield from parallel(joblib.delayed(worker.run_job)(call.job, call.folder) for call in calls)
+        yield from parallel(joblib.delayed(call.function)(*call.arguments) for call in calls)
     except BrokenProcessPool as error:
         raise SweepError(
-            "a process of the sweep was ended from outside, perhaps because memory ran out; what was done is stored, "
+            "a worker process was ended from outside, perhaps because memory ran out; what was done is stored, "
             "and the same command continues from there (--jobs 1 needs the least memory)"
         ) from error
 
 
-def _on_cluster(calls: Sequence[_Call], scheduler: str) -> Generator[Outcome]:
-    """Run on a Dask cluster; jobs of a worker that is lost go to the others.
+def _on_cluster(calls: Sequence[Call[Result]], scheduler: str) -> Generator[Result]:
+    """Run on a Dask cluster; calls of a worker that is lost go to the others.
 
-    Jobs are handed out all at once, so that workers that join later find some.
+    Calls are handed out all at once, so that workers that join later find some.
     """
     with needed("cluster", "--backend dask"):
         from distributed import CancelledError, KilledWorker, as_completed
@@ -105,7 +110,7 @@ def _on_cluster(calls: Sequence[_Call], scheduler: str) -> Generator[Outcome]:
                 "again, and the same command continues from there"
             ) from error
         except (ImportError, AttributeError) as error:
-            if not (lacking := _without_package(client)):
+            if not (lacking := _without(client, calls[0].function)):
                 raise
             raise SweepError(
                 f"workers of the cluster at {scheduler} cannot load bnnlib: {lacking}; install bnnlib[train] there, of "
@@ -130,8 +135,8 @@ def _connected(scheduler: str) -> Client:
     return client
 
 
-def _without_package(client: Client) -> str:
-    """Workers that cannot load the function that runs a job, each with the reason; empty where all can."""
-    found = client.run(pickle.loads, pickle.dumps(worker.run_job), on_error="return")
+def _without(client: Client, function: Callable[..., object]) -> str:
+    """Workers that cannot load a function of ours, each with the reason; empty where all can."""
+    found = client.run(pickle.loads, pickle.dumps(function), on_error="return")
     reasons = {address: answer for address, answer in found.items() if isinstance(answer, Exception)}
     return ", ".join(f"{address} ({reason})" for address, reason in reasons.items())

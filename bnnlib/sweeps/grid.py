@@ -15,10 +15,11 @@ from bnnlib.core import fingerprint
 from bnnlib.core.errors import BnnError
 from bnnlib.sweeps.results import NONE, Group
 
-# What a grid may vary: the option, and the parameters that it replaces.
+# What a grid may vary: the option, and the parameters that it replaces. `bnn search` has one topology.
 AXES = {
     "datasets": ("data.name",),
     "topologies": ("model.topology",),
+    "topology": ("model.topology",),
     "bits": ("model.bits",),
     "surrogates": ("binary.quantizer.surrogate",),
     "seeds": ("seed",),
@@ -77,14 +78,14 @@ def values(text: str) -> list[int | str]:
     return [int(word) if re.fullmatch(r"-?[0-9]+", word) else word for word in words]
 
 
-def variants(base: Params, axes: Mapping[str, Sequence[object]]) -> list[Params]:
+def variants(base: Params, axes: Mapping[str, Sequence[object]], what: str = "the sweep's options") -> list[Params]:
     """The parameters of each point of the grid; an axis that is not named keeps the base's value.
 
-    `SweepError` lists every value that params.yaml would not allow.
+    `SweepError` lists every value that params.yaml would not allow, as one of ``what``.
     """
     errors = [error for axis, given in axes.items() for value in given for error in _errors(base, axis, value)]
     if errors:
-        raise SweepError(messages.listed("the sweep's options", errors))
+        raise SweepError(messages.listed(what, errors))
     grid = itertools.product(*([(axis, value) for value in given] for axis, given in axes.items()))
     return [_replaced(base, dict(point)) for point in grid]
 
@@ -135,4 +136,4 @@ def _replaced(base: Params, point: Mapping[str, object]) -> Params:
             for step in path:
                 section = section[step]
             section[last] = value
-    return params.parse(content, "the sweep's options")
+    return params.parse(content, "the options")

@@ -1,18 +1,21 @@
-"""A sweep in MLflow: a run for the grid with the means of its groups, and one below it for each training."""
+"""A sweep or a search in MLflow: a run for the whole, with what came out, and one below it for each training."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from bnnlib.sweeps import results
 from bnnlib.sweeps.grid import Job
-from bnnlib.sweeps.results import NONE, Group, Run, width
+from bnnlib.sweeps.results import NONE, Group, Moment, Run, width
 from bnnlib.sweeps.worker import Outcome
 from bnnlib.tracking import pipeline, processes
 from bnnlib.tracking.pipeline import PARENT_TAG
 from bnnlib.tracking.run import RunLog
 
+Status = Literal["FINISHED", "FAILED", "KILLED"]
 SCORES = {  # column of the table -> metric
     "macro_f1": "test.macro_f1",
     "loss": "test.loss",
@@ -22,9 +25,28 @@ SCORES = {  # column of the table -> metric
 }
 
 
-def name(axes: Mapping[str, Sequence[object]]) -> str:
-    """The name of a sweep: "sweep, bits 1 16, seeds 0 1"."""
-    return ", ".join(["sweep", *(f"{axis} {' '.join(map(str, values))}" for axis, values in axes.items())])
+@dataclass(frozen=True)
+class Child:
+    """A finished training as it is logged below the open run.
+
+    ``stage``: the kind of run. ``started``, ``seconds``: as in `worker.Outcome`. ``final``: its results by the names of
+    metrics. ``parameters``: by their dotted names in params.yaml.
+    """
+
+    name: str
+    stage: str
+    started: float
+    seconds: float
+    parameters: Mapping[str, Any]
+    final: Mapping[str, float]
+    moments: Sequence[Moment]
+    tags: Mapping[str, str]
+    status: Status = "FINISHED"
+
+
+def title(kind: str, values: Mapping[str, Sequence[object]]) -> str:
+    """The name of the run for the whole: "sweep, bits 1 16, seeds 0 1"."""
+    return ", ".join([kind, *(f"{name} {' '.join(map(str, each))}" for name, each in values.items())])
 
 
 def names(jobs: Sequence[Job]) -> dict[str, str]:
@@ -45,27 +67,40 @@ def _short(groups: Mapping[str, Group]) -> dict[str, list[str]]:
     }
 
 
-def log_result(log: RunLog, name: str, outcome: Outcome, run: Run) -> None:
-    """Log a finished training below the open run. ``run``: its row, which the outcome of a failed one lacks."""
-    began, ended = int(outcome.started * 1000), int((outcome.started + outcome.seconds) * 1000)
+def of_outcome(name: str, outcome: Outcome, run: Run) -> Child:
+    """A finished training of a sweep. ``run``: its row, which the outcome of a failed one lacks."""
     scores = {metric: getattr(run, column) for column, metric in SCORES.items()}
-    final = {**scores, "epoch": run.epoch, "weight_bytes": run.weight_bytes, "seconds": outcome.seconds}
+    return Child(
+        name=name,
+        stage="sweep_run",
+        started=outcome.started,
+        seconds=outcome.seconds,
+        parameters=outcome.job.logged,
+        final={**scores, "epoch": run.epoch, "weight_bytes": run.weight_bytes},
+        moments=outcome.moments,
+        tags={"sweep_key": run.key},
+    )
+
+
+def log_child(log: RunLog, child: Child) -> None:
+    """Log a training below the open run."""
+    began, ended = int(child.started * 1000), int((child.started + child.seconds) * 1000)
+    final = {**child.final, "seconds": child.seconds}
     run_ids: list[str] = []
 
     def create() -> None:
-        tags = pipeline.common_tags("sweep_run", processes.identity())
-        tags |= {PARENT_TAG: log.run_id, "sweep_key": run.key}
-        run_ids.append(log.client.create_run(log.experiment_id, began, tags, name).info.run_id)
+        tags = {**pipeline.common_tags(child.stage, processes.identity()), PARENT_TAG: log.run_id, **child.tags}
+        run_ids.append(log.client.create_run(log.experiment_id, began, tags, child.name).info.run_id)
 
     def write() -> None:
         from mlflow.entities import Metric
 
         metrics = [Metric(key, value, ended, 0) for key, value in final.items()]
-        for moment in outcome.moments:
+        for moment in child.moments:
             curves = moment.model_dump(exclude={"key", "epoch"}, exclude_none=True)
             metrics += [Metric(key, value, ended, moment.epoch) for key, value in curves.items()]
-        log.client.log_batch(run_ids[0], metrics, pipeline.logged(outcome.job.logged))
-        log.client.set_terminated(run_ids[0], "FINISHED", ended)
+        log.client.log_batch(run_ids[0], metrics, pipeline.logged(child.parameters))
+        log.client.set_terminated(run_ids[0], child.status, ended)
 
     log.call(create)
     log.call(write)

@@ -12,7 +12,6 @@ from contextlib import closing
 from pathlib import Path
 
 from bnnlib.config.params import Params
-from bnnlib.data import sources
 from bnnlib.sweeps import backends, grid, logbook, worker
 from bnnlib.sweeps.backends import Workers
 from bnnlib.sweeps.grid import Job, SweepError
@@ -36,7 +35,7 @@ def perform(
     points = grid.variants(base, axes)
     workers.check()
     code = worker.code_fingerprint()
-    jobs = grid.distinct(_job(cfg, data, code) for cfg in points)
+    jobs = grid.distinct(worker.job_of(cfg, data, code) for cfg in points)
     tables = _tables(out, base, axes, data, code)
     waiting = [job for job in jobs if job.key not in tables.runs]
     yield f"{len(jobs)} runs, {len(jobs) - len(waiting)} of them in {out} already"
@@ -45,9 +44,9 @@ def perform(
         return
     logged = {"jobs": len(waiting), **{axis: ",".join(map(str, values)) for axis, values in axes.items()}}
     names, failed = logbook.names(waiting), []
-    manifests = sorted({_manifest(data, job.data.name) for job in jobs})
+    manifests = sorted({worker.manifest(data, job.data.name) for job in jobs})
     with (
-        open_run("sweep", base, logged, manifests, name=logbook.name(axes)) as log,
+        open_run("sweep", base, logged, manifests, name=logbook.title("sweep", axes)) as log,
         closing(backends.results(waiting, _folders(waiting, data), workers)) as outcomes,
     ):
         for number, outcome in enumerate(outcomes, start=1):
@@ -55,7 +54,7 @@ def perform(
                 failed.append(f"{outcome.job}: {outcome.error}")
             else:
                 tables.add(outcome.run, outcome.moments)
-                logbook.log_result(log, names[outcome.job.key], outcome, outcome.run)
+                logbook.log_child(log, logbook.of_outcome(names[outcome.job.key], outcome, outcome.run))
             yield f"{number}/{len(waiting)} {_line(outcome)}"
         log.log_metrics(logbook.summary([tables.runs[job.key] for job in jobs if job.key in tables.runs]))
         log.log_artifact(tables.path)
@@ -63,14 +62,6 @@ def perform(
         if failed:
             listed = "\n".join(f"  {each}" for each in failed)
             raise SweepError(f"{len(failed)} of {len(waiting)} runs failed, the others are in {out}:\n{listed}")
-
-
-def _job(cfg: Params, data: Path, code: str) -> Job:
-    return grid.job(cfg, sources.read_manifest(_manifest(data, cfg.data.name)), code)
-
-
-def _manifest(data: Path, name: str) -> Path:
-    return data / f"{name}.sha256"
 
 
 def _tables(out: Path, base: Params, axes: Mapping[str, Sequence[object]], data: Path, code: str) -> Tables:
@@ -107,7 +98,7 @@ def _key_now(run: Run, base: Params, axes: Mapping[str, Sequence[object]], data:
     if "epochs" in axes:
         place["epochs"] = axes["epochs"]
     [cfg] = grid.variants(base, place)
-    return _job(cfg, data, code).key
+    return worker.job_of(cfg, data, code).key
 
 
 def _folders(jobs: Sequence[Job], data: Path) -> dict[str, Path]:
@@ -115,7 +106,7 @@ def _folders(jobs: Sequence[Job], data: Path) -> dict[str, Path]:
     made: dict[str, Path] = {}
     for job in jobs:
         if job.data.name not in made:  # all jobs of a sweep share the rest of `data`
-            made[job.data.name] = worker.prepared_folder(job, [sources.folder(data / "raw")])
+            made[job.data.name] = worker.first_folder(job, data)
     return {job.key: made[job.data.name] for job in jobs}
 
 

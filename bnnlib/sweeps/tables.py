@@ -5,21 +5,19 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from bnnlib.core import files, fingerprint, records
 from bnnlib.core.files import FileError
 from bnnlib.sweeps import results
+from bnnlib.sweeps.locks import Lock
 from bnnlib.sweeps.results import Moment, Run
 
 Row = TypeVar("Row", bound=BaseModel)
 DIGEST = "digest"  # the last column of the table of runs, by which a change of the row or of its epochs is found
-LOCK_S = 60  # writing takes milliseconds
 BASELINE_COMMIT = "59841fe"
 BASELINE_TABLE = f"baseline_sweep_{BASELINE_COMMIT}.csv"
 BASELINE_COLUMNS = [
@@ -39,7 +37,7 @@ class Tables:
     def __init__(self, path: Path, check: Callable[[Sequence[Run]], None] = lambda _: None) -> None:
         self.path = path
         self.histories = histories_of(path)
-        self.lock = path.with_name(f".{path.name}.lock")
+        self.lock = Lock(path)
         self.runs: dict[str, Run] = {}
         self._moments: dict[tuple[str, int], Moment] = {}
         self._check = check
@@ -47,7 +45,7 @@ class Tables:
 
     def add(self, run: Run, moments: Iterable[Moment]) -> None:
         """Add a run and write both files; a run that is there already stays as it is."""
-        with self._locked():
+        with self.lock:
             self._read()
             if run.key not in self.runs:
                 self.runs[run.key] = run
@@ -56,7 +54,7 @@ class Tables:
 
     def write(self) -> None:
         """Write both files, even when they hold no run yet."""
-        with self._locked():
+        with self.lock:
             self._read()
             self._write()
 
@@ -75,25 +73,6 @@ class Tables:
         lines = [{**run.model_dump(), DIGEST: _digest(run, of_run.get(run.key, []))} for run in runs]
         _write(self.histories, [*Moment.model_fields], [moment.model_dump() for moment in moments])
         _write(self.path, COLUMNS, lines)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the lock that all writers of this table take; the system frees it when its process ends."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.lock)
-        try:
-            lock.acquire(timeout=LOCK_S)
-        except Timeout as error:
-            raise FileError(
-                f"{self.lock}: another process has held this lock of {self.path} for {LOCK_S} s; end that process "
-                f"(`fuser {self.lock}` finds it), and give the same command again: it continues with what is stored"
-            ) from error
-        except OSError as error:
-            raise FileError(f"{self.lock}: cannot be locked ({error.strerror}); it guards {self.path}") from error
-        try:
-            yield
-        finally:
-            lock.release()
 
 
 def histories_of(path: Path) -> Path:

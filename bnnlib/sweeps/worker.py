@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bnnlib import training
+from bnnlib.config.params import Params
+from bnnlib.config.spec import Training
 from bnnlib.core import fingerprint, runtime
 from bnnlib.core.errors import BnnError
 from bnnlib.core.files import FileError
@@ -18,6 +20,7 @@ from bnnlib.data.sources import Source
 from bnnlib.data.splits import Split
 from bnnlib.nn.published import restore
 from bnnlib.scoring import evaluation
+from bnnlib.sweeps import grid
 from bnnlib.sweeps.grid import Job, SweepError
 from bnnlib.sweeps.results import Moment, Run
 from bnnlib.training import loop
@@ -27,7 +30,7 @@ from bnnlib.training.loop import Epoch
 CODE = (*training.CODE, "data/idx.py", "data/prepare.py")
 # A Dask worker with several threads would run several jobs in one process. But torch has one generator for all, and
 # Python 3.11 raises `SystemError` when two threads parse code, as for its fingerprint, at the same time.
-_ONE_AT_A_TIME = threading.Lock()
+ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,34 @@ class Outcome:
 def run_job(job: Job, folder: Path) -> Outcome:
     """Train one network and score it; runs in a worker, from ``folder`` where this machine has it."""
     try:
-        with _ONE_AT_A_TIME:
-            if (found := code_fingerprint()) != job.code:
-                raise SweepError(
-                    f"this worker runs other code ({found}) than the sweep ({job.code}); install the same commit there"
-                )
-            splits = prepare.read(folder if prepare.is_complete(folder) else prepared_folder(job, []))
-            return _timed(job, splits)
+        with ONE_AT_A_TIME:
+            return _timed(job, prepare.read(ready_folder(job, folder)))
     except BnnError as error:
         return Outcome(job, None, (), str(error), started=time.time(), seconds=0.0)
+
+
+def job_of(cfg: Params, data: Path, code: str) -> Job:
+    """The job of these parameters. ``data``: the folder with the manifests, NAME.sha256, and perhaps raw files."""
+    return grid.job(cfg, sources.read_manifest(manifest(data, cfg.data.name)), code)
+
+
+def manifest(data: Path, name: str) -> Path:
+    """The list of the raw files of a data set."""
+    return data / f"{name}.sha256"
+
+
+def first_folder(job: Job, data: Path) -> Path:
+    """The folder with a job's data, prepared before any worker needs it."""
+    return prepared_folder(job, [sources.folder(data / "raw")])
+
+
+def ready_folder(job: Job, folder: Path) -> Path:
+    """The folder with a job's data: the one named where this machine has it; `SweepError` where the code is other."""
+    if (found := code_fingerprint()) != job.code:
+        raise SweepError(
+            f"this worker runs other code ({found}) than the command ({job.code}); install the same commit there"
+        )
+    return folder if prepare.is_complete(folder) else prepared_folder(job, [])
 
 
 def code_fingerprint() -> str:
@@ -103,12 +125,17 @@ def _timed(job: Job, splits: Mapping[str, Split]) -> Outcome:
     return Outcome(job, run, moments, message, started, time.perf_counter() - clock)
 
 
+def epochs_of(cfg: Training, splits: Mapping[str, Split]) -> Iterator[Epoch]:
+    """Train, alone in this process."""
+    runtime.seed(cfg.seed)
+    runtime.configure(cfg.runtime.threads, cfg.runtime.device)
+    return loop.fit(splits["train"], splits["validation"], cfg)
+
+
 def _train(job: Job, splits: Mapping[str, Split]) -> tuple[Run, tuple[Moment, ...]]:
     cfg = job.training
     device = cfg.runtime.device
-    runtime.seed(cfg.seed)
-    runtime.configure(cfg.runtime.threads, device)
-    epochs = list(loop.fit(splits["train"], splits["validation"], cfg))
+    epochs = list(epochs_of(cfg, splits))
     best = loop.best(epochs)
     model = restore(best.published).to(device)
     scores = evaluation.evaluate(model, *evaluation.tensors(splits["test"], device)).scores
@@ -127,10 +154,11 @@ def _train(job: Job, splits: Mapping[str, Split]) -> tuple[Run, tuple[Moment, ..
         weight_bytes=cfg.topology.weight_bytes(cfg.bits),
         key=job.key,
     )
-    return run, tuple(_moment(job.key, epoch) for epoch in epochs)
+    return run, tuple(moment(job.key, epoch) for epoch in epochs)
 
 
-def _moment(key: str, epoch: Epoch) -> Moment:
+def moment(key: str, epoch: Epoch) -> Moment:
+    """The row of an epoch."""
     return Moment(
         key=key,
         epoch=epoch.epoch,

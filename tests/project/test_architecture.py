@@ -37,6 +37,7 @@ HOMES = {
     },
     "numba": {"bnnlib/packed/jit.py", "bnnlib/packed/kernels.py", "bnnlib/packed/vectors.py"},
     "joblib": {"bnnlib/sweeps/backends.py"},
+    "optuna": {"bnnlib/search/storage.py", "bnnlib/search/trial.py"},
     "dask": set(),  # through distributed
     "distributed": {"bnnlib/sweeps/backends.py"},
     "onnx": {"bnnlib/export/onnx_graph.py", "bnnlib/benchmark/prediction/onnx_peer.py"},

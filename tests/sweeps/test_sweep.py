@@ -293,8 +293,8 @@ def test_an_error_between_two_results_lets_the_workers_go(
     tables = Tables(tmp_path / "sweep.csv")
     lines = sweep.perform(study.cfg, AXES, study.data, tables.path, HERE)
     assert [next(lines)[:4] for _ in range(2)] == ["4 ru", "1/4 "]
-    tables.lock.unlink()
-    tables.lock.mkdir()
+    tables.lock.path.unlink()
+    tables.lock.path.mkdir()
     with pytest.raises(FileError, match="cannot be locked") as caught:  # keeps all that the error has seen alive
         next(lines)
     assert closed, caught

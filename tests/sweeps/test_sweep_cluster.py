@@ -65,7 +65,7 @@ def test_a_cluster_that_cannot_run_a_job_is_an_error_and_not_an_endless_wait(clu
         cluster.start_worker(PYTHONPATH=str(ROOT))
         watcher.wait_for_workers(2, timeout=60)
         watcher.retire_workers([without])
-        with pytest.raises(SweepError, match=r"this worker runs other code .* than the sweep"):
+        with pytest.raises(SweepError, match=r"this worker runs other code .* than the command"):
             run(JOB, address)
         with pytest.raises(SweepError, match="a job ended each worker that took it"):
             run(Deadly(**vars(JOB)), address)

@@ -15,7 +15,7 @@ from support.paths import ROOT
 from support.sweeps import moment, run
 
 from bnnlib.core.files import FileError
-from bnnlib.sweeps import tables
+from bnnlib.sweeps import locks, tables
 from bnnlib.sweeps.tables import Tables
 
 EACH = 20
@@ -102,17 +102,17 @@ def test_a_process_killed_while_it_writes_leaves_a_table_that_the_next_one_conti
 
 
 def test_a_lock_that_is_held_is_named_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "LOCK_S", 0.2)
+    monkeypatch.setattr(locks, "LOCK_S", 0.2)
     found = Tables(tmp_path / "sweep.csv")
     found.write()
     before = found.path.read_bytes()
-    with found.lock.open() as file:
+    with found.lock.path.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(FileError) as caught:
             found.add(run(key="a"), [moment("a", 1)])
     message = str(caught.value)
-    assert message.startswith(f"{found.lock}: another process has held this lock of {found.path} for 0.2 s; ")
-    assert f"`fuser {found.lock}`" in message
+    assert message.startswith(f"{found.lock.path}: another process has held this lock of {found.path} for 0.2 s; ")
+    assert f"`fuser {found.lock.path}`" in message
     assert found.path.read_bytes() == before
     found.add(run(key="a"), [moment("a", 1)])
     assert list(Tables(found.path).runs) == ["a"]
@@ -121,8 +121,8 @@ def test_a_lock_that_is_held_is_named_after_a_while(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("spoil", [Path.mkdir, lambda lock: lock.symlink_to(lock.parent)])
 def test_a_lock_that_cannot_be_taken_is_named(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     found = Tables(tmp_path / "sweep.csv")
-    spoil(found.lock)
-    with pytest.raises(FileError, match=rf"^{found.lock}: cannot be locked \(.+\); it guards {found.path}$"):
+    spoil(found.lock.path)
+    with pytest.raises(FileError, match=rf"^{found.lock.path}: cannot be locked \(.+\); it guards {found.path}$"):
         found.write()
 
 
