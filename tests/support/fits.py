@@ -38,7 +38,7 @@ def recipe(epochs: int = 2, optimizer: Optimizer = ADAM) -> Recipe:
     return Recipe(
         epochs=epochs,
         batch_size=32,
-        augmentation=Augmentation(share=0.8, mirror=True, shift=1, contrast=1.5, rotation=10.0, zoom=1.1),
+        augmentation=Augmentation(share=0.8, shift=1, contrast=1.5, rotation=10.0, zoom=1.1),
         optimizer=optimizer,
     )
 
