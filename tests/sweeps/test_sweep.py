@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import mlflow
 import pytest
 from distributed import Client
+from ruamel.yaml import YAML
 from support.paths import ROOT
 from support.tiny_sweeps import AXES, HERE, TINY, Cluster, Study, cluster_in, fill
 
@@ -25,6 +27,7 @@ from bnnlib.sweeps.grid import Job, SweepError
 from bnnlib.sweeps.results import Moment
 from bnnlib.sweeps.tables import Tables, read
 from bnnlib.sweeps.worker import Outcome
+from stages import sweep as stage
 
 EPOCH = Moment(key="", epoch=1, train_loss=1.0, validation_loss=1.0, validation_macro_f1=0.5, flip_ratio=None)
 BNN = [sys.executable, "-c", "from bnnlib import cli; cli.main()"]
@@ -59,6 +62,15 @@ def test_a_sweep_has_a_row_and_a_history_for_each_run(study: Study) -> None:
     assert sizes == {(1, (100 + 320 + 7) // 8), (16, 2 * (50 + 320))}
     flips = [line.rsplit(",", 1)[1] for line in study.tables.histories.read_text().splitlines()[1:]]
     assert [bool(flip) for flip in flips] == [True, True, False, False]
+
+
+def test_the_stage_trains_the_grids_of_params_yaml(study: Study) -> None:
+    both = [{"datasets": ["mnist"], "topologies": ["two"], "bits": [bits], "seeds": [0, 1]} for bits in (16, 1)]
+    content = YAML(typ="safe").load(study.folder / "params.yaml") | {"sweep": both}
+    (study.folder / "grids.yaml").write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
+    out = study.folder / "stage.csv"
+    stage.main(study.data, out, study.folder / "grids.yaml")
+    assert contents(Tables(out)) == contents(study.tables)
 
 
 def test_rows_hold_the_results_of_the_trainings(study: Study) -> None:
