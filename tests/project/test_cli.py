@@ -164,7 +164,7 @@ def test_check_takes_the_thresholds_of_the_data_set(bnn: Bnn) -> None:
         (lambda: Path("reports/metrics.json").write_text("{"), "error: reports/metrics.json: not valid JSON"),
         (lambda: Path("reports/metrics.json").write_text("{}"), "error: metric full.test.macro_f1 is missing"),
         (lambda: write_metrics(full_loss=None), "error: metric full.test.loss is None, expected a number"),
-        (lambda: Path("params.yaml").write_text("seed: 1"), "error: params.yaml: 9 "),
+        (lambda: Path("params.yaml").write_text("seed: 1"), "error: params.yaml: 10 "),
         (lambda: Path("params.yaml").unlink(), "error: params.yaml: cannot be read (No such file"),
     ],
 )

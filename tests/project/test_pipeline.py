@@ -103,7 +103,7 @@ def test_runs_hold_parameters_scores_data_sets_and_artifacts(study: Clone) -> No
     stored = json.loads(study.read("reports/metrics.json"))
     assert stages["evaluate"].data.metrics["binary.test.loss"] == stored["binary"]["test"]["loss"]
     assert {item.path for item in client.list_artifacts(training.info.run_id)} >= {"binary.safetensors"}
-    assert len(client.list_artifacts(stages["visualize"].info.run_id, "figures")) == 17
+    assert len(client.list_artifacts(stages["visualize"].info.run_id, "figures")) == 18
 
 
 def test_the_run_above_tells_the_whole_result(study: Clone) -> None:
