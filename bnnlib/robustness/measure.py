@@ -15,6 +15,7 @@ from bnnlib.robustness.stored import Logits, Stored
 # Conditions of the measurement, not choices of the study. 0 is the network as it is.
 SHARES = (0.0, 1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 DRAWS = 20
+IMAGES = 2_000  # the first ones: torch takes a tenth of a second for them, and there are 900 draws in torch
 KINDS = ("all", "weights")  # which bits may be flipped
 SEEDS = 10**9  # makes whole numbers of the shares
 

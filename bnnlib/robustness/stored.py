@@ -40,8 +40,8 @@ class Stored:
 
 
 def of_published(published: Published) -> Stored:
-    """A network of safetensors, run by torch."""
-    arrays = {name: tensor.detach().numpy() for name, tensor in published.tensors.items()}
+    """A network of safetensors, run by torch. Its arrays are sorted, because safetensors reads in random order."""
+    arrays = {name: tensor.detach().numpy() for name, tensor in sorted(published.tensors.items())}
     norms = {name: array for name, array in arrays.items() if ".norm." in name}
     weights = {name: array for name, array in arrays.items() if name not in norms}
     return Stored(published.bits, weights, norms, partial(_published_logits, published))

@@ -154,6 +154,14 @@ def test_a_norm_that_is_no_number_makes_every_image_wrong(width: Bits) -> None:
     assert (row.accuracy, row.not_finite) == (0.0, 1.0)
 
 
+def test_the_order_in_which_a_file_is_read_does_not_matter() -> None:
+    published = fitted_once(16)[-1].published
+    backwards = replace(published, tensors=dict(reversed(published.tensors.items())))
+    found = [measure.row(stored.of_published(each), VALIDATION, "all", 0.01, 0) for each in (published, backwards)]
+    assert found[0] == found[1]
+    assert [*every(stored.of_published(backwards))] == [*every(stored.of_published(published))]
+
+
 class Recorder:
     """A network that answers nothing and keeps what it got."""
 

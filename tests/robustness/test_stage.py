@@ -61,13 +61,3 @@ def test_the_stage_measures_three_networks_and_trains_once(study: Clone) -> None
     (study.folder / REPORT).unlink()
     assert "the training goes on from here" in study.run(*repro).stdout
     assert study.read(REPORT) == first
-
-
-def test_an_empty_packed_network_is_refused_before_the_training(study: Clone) -> None:
-    (study.folder / "empty.bnn").touch()
-    arguments = "models/full.safetensors empty.bnn data/processed/train.npz data/processed/validation.npz other.csv"
-    done = study.run("python", "-m", "stages.robustness", *arguments.split(), check=False)
-    assert done.returncode == 1
-    assert "error: empty.bnn: is empty: only a 1-bit network is packed" in done.stderr
-    assert "epoch" not in done.stdout
-    assert not (study.folder / "other.csv").exists()
