@@ -1,7 +1,7 @@
 """A network as the numbers that its file stores, and what it answers with other ones in their place.
 
-Sizes, input thresholds, passes, checksums and padding are no numbers of this kind: they say which network it is, and a
-reader refuses a file where they are wrong.
+Sizes, passes, checksums and padding do not count, nor do input thresholds: how the wider networks scale their input is in
+no file either.
 """
 
 from __future__ import annotations

@@ -111,13 +111,27 @@ def test_every_bit_of_a_packed_network_is_one_of_its_file() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_thresholds_beyond_every_dot_product_compare_as_they_are(seed: int) -> None:
-    """The reference engine compares with any number; bits 12 to 31 give thresholds of up to two milliards."""
+    """The reference engine compares with any number; flipped bits give thresholds of up to 2**31."""
     model, images = networks.draw("pooled", seed)
     network = stored.of_packed(model)
     thresholds = {name: array for name, array in network.norms.items() if name.endswith(".thresholds")}
     random = np.random.default_rng(seed)
     found = {**every(network), **bits.flipped(thresholds, 400, random)}
     assert any((abs(found[name]) > 1_000_000).any() for name in thresholds)
+    assert network.logits(found, images).tobytes() == reference.logits(model_of(model, found), images).tobytes()
+
+
+@pytest.mark.parametrize("threshold", [-(2**31), -9, -8, 8, 9, 10, 2**31 - 1])
+def test_at_the_largest_and_the_smallest_dot_product(threshold: int) -> None:
+    """The dot products of 8 values are 8 where all agree, and -8 where none does."""
+    model = packed_format.decode(TINY.read_bytes())
+    network = stored.of_packed(model)
+    images = np.stack([np.full((4, 4), value, np.uint8) for value in (0, 255)])
+    changed = {
+        "blocks[0].weights": np.ones_like(network.weights["blocks[0].weights"]),
+        "blocks[0].thresholds": np.full(3, threshold, np.int32),
+    }
+    found = {**every(network), **changed}
     assert network.logits(found, images).tobytes() == reference.logits(model_of(model, found), images).tobytes()
 
 
