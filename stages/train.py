@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-import llvmlite.binding  # type: ignore[import-untyped]
-import torch
-
-from bnnlib import training
 from bnnlib.config import params, spec
-from bnnlib.core import checkpoint, files, fingerprint, runtime
-from bnnlib.core.checkpoint import Checkpoint
+from bnnlib.core import files, runtime
 from bnnlib.data import splits
 from bnnlib.nn import weights
 from bnnlib.nn.published import restore
-from bnnlib.tracking import models, processes
+from bnnlib.tracking import models
 from bnnlib.tracking.run import open_run
-from bnnlib.tracking.store import repository_root
 from bnnlib.training import loop, progress
 from bnnlib.training.loop import Epoch
-from stages import DEFAULT_PARAMS, ParamsFile, run
-
-CHECKPOINTS = ".dvc/tmp/trainings"  # of this machine, like the rest of what DVC keeps there
+from stages import DEFAULT_PARAMS, ParamsFile, checkpoints, run
 
 
 def main(
@@ -41,8 +30,9 @@ def main(
     loaded = params.load(params_yaml)
     cfg = loaded.training(variant)
     used = loaded.of_training(variant)
-    name = _name(cfg, [train, validation])  # of what is read below, before anything can change
-    with open_run(f"train_{variant}", loaded, used, data=[train, validation], system=True) as log, _kept(name) as kept:
+    name = checkpoints.name_of(cfg, [train, validation])  # of what is read below, before anything can change
+    run_log = open_run(f"train_{variant}", loaded, used, data=[train, validation], system=True)
+    with run_log as log, checkpoints.kept(name) as kept:
         runtime.seed(cfg.seed)
         runtime.configure(cfg.runtime.threads, cfg.runtime.device)
         train_split, validation_split = splits.read(train), splits.read(validation)
@@ -64,36 +54,6 @@ def main(
         log.log_artifact(weights_out)
         network, example = restore(best.published), validation_split.images[:2]
         models.register_network(log, f"bnn-{variant}", network, weights_out, example, scores)
-
-
-def _name(cfg: spec.Training, data: Sequence[Path]) -> str:
-    """The name of a training's checkpoint: another one where anything differs that may change the results.
-
-    Beside parameters, data and code (not its comments) these are torch, and the kind of processor and device.
-    """
-    about = {
-        "training": cfg.model_dump(),
-        "data": [files.sha256(path) for path in data],
-        "code": fingerprint.of_package(training.CODE),
-        "torch": [torch.__version__, torch.backends.cpu.get_cpu_capability()],
-        "processor": llvmlite.binding.get_host_cpu_name(),
-        "device": torch.cuda.get_device_name() if cfg.runtime.device == "cuda" else "cpu",
-    }
-    return f"{cfg.variant}-{fingerprint.of(about)}"
-
-
-@contextmanager
-def _kept(name: str) -> Iterator[Checkpoint | None]:
-    """Where an interrupted training goes on; `dvc repro --force` removes it first. None for a run by hand."""
-    dvc = processes.dvc_process()
-    if dvc is None:
-        yield None
-        return
-    root = repository_root(os.environ, Path.cwd())  # not the throw-away clone of an experiment
-    with checkpoint.opened(root / CHECKPOINTS, name) as kept:
-        if processes.is_forced(dvc):
-            kept.remove()
-        yield kept
 
 
 def _scores(best: Epoch) -> dict[str, float]:

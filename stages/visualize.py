@@ -14,8 +14,9 @@ from bnnlib.data.mnist import DataName
 from bnnlib.nn import weights
 from bnnlib.nn.published import first_kernels
 from bnnlib.report import comparison, costs, literature, mistakes
+from bnnlib.report import robustness as bit_errors
 from bnnlib.report.costs import Topologies
-from bnnlib.report.figures import cost, curves, frontier, pictures, style
+from bnnlib.report.figures import cost, curves, frontier, pictures, robustness, style
 from bnnlib.tracking.run import open_run
 from stages import DEFAULT_PARAMS, ParamsFile, run
 
@@ -52,6 +53,7 @@ def main(
             **_kernels(networks),
             **_comparisons(reports, results, literature_page, data, cfg.topologies),
             "mistakes": _mistakes(reports, test_images, data),
+            "robustness": robustness.robustness(bit_errors.summary(bit_errors.read(reports / bit_errors.TABLE))),
         }
         _replace(figures_folder, {f"{name}.png": style.png(figure) for name, figure in figures.items()})
         log.log_artifact(figures_folder)

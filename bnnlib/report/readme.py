@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from bnnlib.core import files
 from bnnlib.data.mnist import DataName
+from bnnlib.report import robustness as bit_errors
 from bnnlib.report.costs import Topologies
-from bnnlib.report.parts import answer, evidence, markers, results, speed
+from bnnlib.report.parts import answer, evidence, markers, results, robustness, speed
 from bnnlib.report.parts.markers import PageError
 from bnnlib.report.parts.source import Source
 
@@ -46,6 +47,7 @@ PAGES = {
         "agreement": Part(results.agreement, "agreement.json"),
         "frontier": FRONTIER,
         "seeds": Part(evidence.seeds, "sweep.csv", "`bnn sweep`"),
+        "robustness": Part(robustness.bit_errors, bit_errors.TABLE, bit_errors.REMEDY),
         "curves": Part(results.curves, "figures"),
         "confusion": Part(results.confusion, "metrics.json"),
         "mistakes": Part(evidence.mistakes, "predictions.csv"),

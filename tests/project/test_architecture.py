@@ -15,6 +15,7 @@ from bnnlib.config import params
 from bnnlib.report import thresholds
 from bnnlib.report.thresholds import ThresholdError
 from bnnlib.sweeps import grid
+from stages import robustness
 
 ROOT = imports.ROOT
 GRAPH: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")
@@ -73,7 +74,7 @@ def module_of(stage: str) -> str:
 
 def test_stages_have_the_names_that_users_type() -> None:
     names = ["download", "preprocess", "train_full", "train_binary", "pack", "agreement", "evaluate", "visualize"]
-    assert list(STAGES) == [*names, "report", "sweep"]
+    assert list(STAGES) == [*names, "report", "sweep", "robustness"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -134,6 +135,8 @@ def read_by(stage: str) -> set[str]:
         return leaves_that_matter(lambda cfg: cfg.training(variant))
     if stage == "sweep":
         return leaves_that_matter(jobs_of_a_sweep)
+    if stage == "robustness":
+        return {"model.topology"} | leaves_that_matter(lambda cfg: robustness.middle(cfg).training("binary"))
     if stage == "report":  # which counts operations, and makes the networks the champions if `bnn check` would pass
         return {"data.name", "topologies"} | leaves_that_matter(verdict_of_check)
     tree = ast.parse((ROOT / module_of(stage)).read_text(encoding="utf-8"))

@@ -32,7 +32,7 @@ engines.fast(model).logits(np.zeros((1, 28, 28), np.uint8))
 def test_outputs_that_git_keeps_are_not_removed_before_new_ones_are_there() -> None:
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     options = [out for stage in stages.values() for out in stage.get("outs", []) if isinstance(out, dict)]
-    assert len(options) == 16
+    assert len(options) == 17
     assert all([*out.values()] == [{"cache": False, "persist": True}] for out in options)
 
 
@@ -80,9 +80,10 @@ def test_what_running_compiling_and_testing_leave_makes_nothing_stale(graph: Clo
         ("bnnlib/report/figures/curves.py", {"visualize", "report"}),
         ("bnnlib/report/tables.py", {"evaluate", "visualize", "report"}),
         ("bnnlib/serving/pyfunc.py", {"pack"}),
-        ("bnnlib/packed/fast.py", {"pack", "agreement", "evaluate"}),
+        ("bnnlib/packed/fast.py", {"pack", "agreement", "evaluate", "robustness"}),
         ("bnnlib/data/sources.py", {"download", "preprocess", "sweep"}),
         ("bnnlib/export/c_code.py", {"pack", "agreement"}),
+        ("bnnlib/robustness/bits.py", {"robustness"}),
         ("bnnlib/cli.py", set()),
         ("bnnlib/benchmark/timing.py", set()),
         ("stages/train.py", TRAININGS),

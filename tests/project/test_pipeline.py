@@ -35,6 +35,7 @@ from bnnlib.config import params
 
 TRAININGS = ["train_full", "train_binary"]
 STAGES = ["download", "preprocess", *TRAININGS, "pack", "agreement", "evaluate", "visualize", "report"]
+FROZEN = ["sweep", "robustness"]
 IMAGES = {"train": 320, "validation": 80, "test": 400}
 UP_TO_DATE = "Data and pipelines are up to date."
 
@@ -45,7 +46,7 @@ def study(make_clone: Callable[[str], Clone]) -> Clone:
     clone = make_clone("study")
     clone.set(**SMALL)
     clone.run("dvc", "repro")
-    clone.run("dvc", "commit", "--force", "sweep")  # frozen, so that only this or --force records its new parameters
+    clone.run("dvc", "commit", "--force", *FROZEN)  # only this or --force records their new parameters
     clone.commit()
     return clone
 
@@ -103,7 +104,7 @@ def test_runs_hold_parameters_scores_data_sets_and_artifacts(study: Clone) -> No
     stored = json.loads(study.read("reports/metrics.json"))
     assert stages["evaluate"].data.metrics["binary.test.loss"] == stored["binary"]["test"]["loss"]
     assert {item.path for item in client.list_artifacts(training.info.run_id)} >= {"binary.safetensors"}
-    assert len(client.list_artifacts(stages["visualize"].info.run_id, "figures")) == 18
+    assert len(client.list_artifacts(stages["visualize"].info.run_id, "figures")) == 19
 
 
 def test_the_run_above_tells_the_whole_result(study: Clone) -> None:
@@ -329,6 +330,6 @@ def test_queued_and_temporary_runs_reach_the_one_store(study: Clone) -> None:
 
 def test_lock_holds_a_hash_for_every_output(study: Clone) -> None:
     locked = YAML(typ="safe").load(lock(study))["stages"]
-    assert set(locked) == {*STAGES, "sweep"}  # which is frozen: hashed, not run
+    assert set(locked) == {*STAGES, *FROZEN}  # which are hashed, not run
     for stage in locked.values():
         assert all(entry["md5"] for entry in [*stage["deps"], *stage.get("outs", [])])

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from support import benchmarks, figure_data
+from support import benchmarks, figure_data, reports
 
 from bnnlib.data import mnist
-from bnnlib.report.figures import benchmark, cost, curves, frontier, pictures, style
+from bnnlib.report import robustness as bit_errors
+from bnnlib.report.figures import benchmark, cost, curves, frontier, pictures, robustness, style
 
 NAMES = {"full": "full (16 bits)", "binary": "binary (1 bit)"}
 
@@ -65,6 +66,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "flips": lambda: curves.flips(figure_data.history(0.05, 0.0, 0.01)),
     "mistakes": lambda: mistakes(3, 1, 4),
     "no mistakes": mistakes,
+    "robustness": lambda: robustness.robustness(bit_errors.summary(pd.read_csv(io.StringIO(reports.ROBUSTNESS)))),
 }
 
 

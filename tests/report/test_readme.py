@@ -62,6 +62,7 @@ def test_the_pages_depend_on_the_reports_alone(tmp_path: Path) -> None:
         ("agreement.json", '{"train": 1}', "agreement"),
         ("agreement.json", '{"train": {"a and b": null}}', "agreement"),
         ("predictions.csv", "label,full\n4,4\n", "mistakes"),
+        ("robustness.csv", reports.ROBUSTNESS.replace("weights", "weight"), "robustness"),
         ("benchmark.json", '{"contestants": {}}', "speed"),
         ("benchmark_training.json", '{"networks": {"full": {}}}', "speed"),
         ("benchmark_sizes.json", '{"networks": [{}]}', "answer"),

@@ -9,6 +9,29 @@ from typing import Any
 from bnnlib.report import readme
 from bnnlib.report.parts import markers
 
+# Two draws of each share; the narrow network bears three errors of any bits, the wide one none.
+ROBUSTNESS = """bits,bits_flipped,stored_bits,share,flips,draw,images,accuracy,not_finite
+1,all,3000,0.0,0,0,50,0.98,0.0
+1,all,3000,0.001,3,0,50,0.98,0.0
+1,all,3000,0.001,3,1,50,0.96,0.0
+1,all,3000,0.1,300,0,50,0.5,0.1
+1,all,3000,0.1,300,1,50,0.1,0.3
+1,weights,2000,0.0,0,0,50,0.98,0.0
+1,weights,2000,0.001,2,0,50,0.98,0.0
+1,weights,2000,0.001,2,1,50,0.98,0.0
+1,weights,2000,0.1,200,0,50,0.98,0.0
+1,weights,2000,0.1,200,1,50,0.97,0.0
+16,all,32000,0.0,0,0,50,1.0,0.0
+16,all,32000,0.001,32,0,50,0.2,0.0
+16,all,32000,0.001,32,1,50,0.0,1.0
+16,all,32000,0.1,3200,0,50,0.0,1.0
+16,all,32000,0.1,3200,1,50,0.0,1.0
+16,weights,30000,0.0,0,0,50,1.0,0.0
+16,weights,30000,0.001,30,0,50,0.9,0.0
+16,weights,30000,0.001,30,1,50,0.5,0.0
+16,weights,30000,0.1,3000,0,50,1.0,0.0
+16,weights,30000,0.1,3000,1,50,1.0,0.0
+"""
 KERNELS = ("kernel_full_1", "kernel_full_2", "kernel_binary_1", "kernel_binary_2")
 
 
@@ -30,6 +53,7 @@ def write(folder: Path) -> Path:
     (reports / "sizes.json").write_text(json.dumps(sizes))
     (reports / "agreement.json").write_text(json.dumps({"train": pairs, "test": pairs}))
     (reports / "predictions.csv").write_text("label,full,binary\n" + "4,4,9\n" * 3 + "4,9,9\n6,0,6\n0,0,6\n1,1,1\n")
+    (reports / "robustness.csv").write_text(ROBUSTNESS)
     for name in KERNELS:
         (reports / "figures" / f"{name}.png").write_bytes(b"")
     return reports

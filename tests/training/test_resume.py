@@ -22,7 +22,7 @@ from bnnlib.core import checkpoint, fingerprint
 from bnnlib.core.checkpoint import Checkpoint
 from bnnlib.training import loop
 from bnnlib.training.loop import Epoch
-from stages import train
+from stages import checkpoints
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -166,9 +166,9 @@ def test_another_training_has_another_name(tmp_path: Path, monkeypatch: pytest.M
     data, other = tmp_path / "data", tmp_path / "other"
     data.write_text("data")
     other.write_text("other")
-    same = train._name(config(1), [data])
-    assert train._name(config(1), [data]) == same
-    names = [train._name(config(1, seed=1), [data]), train._name(config(1), [other])]
+    same = checkpoints.name_of(config(1), [data])
+    assert checkpoints.name_of(config(1), [data]) == same
+    names = [checkpoints.name_of(config(1, seed=1), [data]), checkpoints.name_of(config(1), [other])]
     for module, function in (
         (fingerprint, "of_package"),
         (torch.backends.cpu, "get_cpu_capability"),
@@ -176,9 +176,9 @@ def test_another_training_has_another_name(tmp_path: Path, monkeypatch: pytest.M
     ):
         with monkeypatch.context() as patched:
             patched.setattr(module, function, lambda *_: "another")
-            names.append(train._name(config(1), [data]))
+            names.append(checkpoints.name_of(config(1), [data]))
     assert len({same, *names}) == 6
-    assert train._name(config(1), [data]) == same
+    assert checkpoints.name_of(config(1), [data]) == same
 
 
 def test_all_code_that_a_training_uses_counts() -> None:
