@@ -119,6 +119,12 @@ def test_the_part_says_what_each_network_bears(tmp_path: Path) -> None:
     ]
 
 
+def test_a_single_bit_is_one(tmp_path: Path) -> None:
+    folder = reports.write(tmp_path)
+    (folder / "robustness.csv").write_text(reports.ROBUSTNESS.replace("3000,0.001,3,", "3000,0.001,1,"))
+    assert "at most: 1 bit: 0.001 (1 bit); 16 bits" in bit_errors(Source(folder, "mnist"))
+
+
 def test_the_figure_has_a_panel_for_each_kind_with_means_and_ranges() -> None:
     panels = figure.robustness(SUMMARY).axes
     assert [axes.get_xscale() for axes in panels] == ["log", "log"]

@@ -49,7 +49,9 @@ def _each(found: pd.DataFrame, kind: str, text: Callable[[pd.DataFrame], str]) -
 
 def _borne(rows: pd.DataFrame) -> str:
     most = robustness.tolerated(rows)
-    return f"{most['share']:g} ({most['flips']:,} bits)" if most["share"] else "none of these"
+    if most["share"] == 0:
+        return "none of these"
+    return f"{most['share']:g} ({most['flips']:,} {'bit' if most['flips'] == 1 else 'bits'})"
 
 
 def _table(found: pd.DataFrame) -> str:
