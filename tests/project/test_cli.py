@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from support.clone import Bnn
 from support.paths import ROOT
+from support.reports import ROBUSTNESS
 from typer.models import ParameterInfo
 
 from bnnlib import cli
@@ -34,6 +35,7 @@ def bnn(bnn: Bnn) -> Bnn:
     Path("reports/sizes.json").write_text(json.dumps(sizes))
     write_agreement()
     Path("reports/predictions.csv").write_text("label,full,binary\n7,7,1\n")
+    Path("reports/robustness.csv").write_text(ROBUSTNESS)
     for name, parts in readme.PAGES.items():
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text("".join(f"{markers.begin(part)}\n{markers.end(part)}\n" for part in parts))

@@ -37,7 +37,9 @@ def test_the_trial_of_a_worker_that_is_killed_is_trained_by_another_one(
         os.kill(victims[busy], signal.SIGKILL)
         rest = list(lines)
     assert first[0].startswith("10 trials, 0 of them")
-    assert [line.split()[0] for line in [first[1], *rest[:9]]] == [f"{number}/10" for number in range(1, 11)]
+    numbers = [line.split()[0] for line in [first[1], *rest] if line.split()[0].endswith("/10")]
+    # The killed worker may have ended a trial whose line was still on its way.
+    assert numbers in [[f"{number}/10" for number in range(1, most + 1)] for most in (9, 10)]
     assert [row["trial"] for row in at.rows("s")] == [str(number) for number in range(10)]
     assert {row["state"] for row in at.rows("s")} <= {"complete", "pruned"}
     assert at.storage("s").missing() == []
