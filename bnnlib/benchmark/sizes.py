@@ -31,7 +31,6 @@ from bnnlib.export import pack
 from bnnlib.nn.convnet import ConvNet
 from bnnlib.nn.published import Published, publish, restore
 from bnnlib.packed import reference
-from bnnlib.report import costs
 from bnnlib.scoring import evaluation
 from bnnlib.sweeps import tables
 
@@ -103,11 +102,10 @@ def _networks(table: Path, cfg: Params, tell: Callable[[str], object]) -> list[S
     """The networks of the table's rows on the data set, each once; those without a topology are left out."""
     data, found = cfg.data.name, []
     for topology, bits in sorted({(run.topology, run.bits) for run, _ in tables.read(table) if run.dataset == data}):
-        shape = costs.shape(cfg.topologies, topology, data, bits)
-        if shape is None:
-            tell(f"warning: {topology}: not among the topologies of the parameters, so it is left out")
+        if topology in cfg.topologies:
+            found.append(Sized(topology, bits, cfg.topologies[topology].of(data, bits)))
         else:
-            found.append(Sized(topology, bits, shape))
+            tell(f"warning: {topology}: not among the topologies of the parameters, so it is left out")
     if not found:
         raise SizesError(f"{table}: no row on {data} of a topology of the parameters; `bnn sweep` adds some")
     return found

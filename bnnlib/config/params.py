@@ -103,6 +103,10 @@ class NamedTopology(Section):
     input: Input
     blocks: Blocks
 
+    def of(self, data: DataName, bits: int) -> Topology:
+        """The topology of a network of this width for a data set; only one of 1 bit has input thresholds."""
+        return Topology(input=getattr(self.input, data) if bits == 1 else (), blocks=self.blocks)
+
 
 class Train(Section):
     """What all trainings share; see `spec.Training`."""
@@ -171,8 +175,7 @@ class Params(Section):
 
     def topology(self, bits: int) -> Topology:
         """The topology that the model names; at 1 bit with the input thresholds of the data set."""
-        named = self.topologies[self.model.topology]
-        return Topology(input=getattr(named.input, self.data.name) if bits == 1 else (), blocks=named.blocks)
+        return self.topologies[self.model.topology].of(self.data.name, bits)
 
     def training(self, variant: Variant) -> Training:
         """The parameters of one variant: `full` is always 16 bits wide, `binary` is model.bits wide."""

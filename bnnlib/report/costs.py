@@ -47,14 +47,6 @@ class Network(NamedTuple):
 Cost = Callable[[Network], float | None]
 
 
-def shape(topologies: Topologies, name: str, data: DataName, bits: int) -> Topology | None:
-    """The topology of that name for networks of a width; None where params.yaml has none of that name."""
-    named = topologies.get(name)
-    if named is None:
-        return None
-    return Topology(input=getattr(named.input, data) if bits == 1 else (), blocks=named.blocks)
-
-
 def networks(
     found: Iterable[Width], data: DataName, topologies: Topologies, record: Mapping[str, Any] | None
 ) -> list[Network]:
@@ -89,8 +81,10 @@ def lacking(found: Iterable[Network], cost: Cost) -> list[str]:
 def _shape(width: Width, data: DataName, topologies: Topologies) -> Topology | None:
     """The topology of a group, None where params.yaml has none of its name and size."""
     group = width.summary.group
-    found = shape(topologies, group.topology, data, group.bits)
-    return found if found is not None and found.weight_bytes(group.bits) == width.weight_bytes else None
+    if group.topology not in topologies:
+        return None
+    found = topologies[group.topology].of(data, group.bits)
+    return found if found.weight_bytes(group.bits) == width.weight_bytes else None
 
 
 def _times(record: Mapping[str, Any]) -> dict[tuple[int, Topology], float]:

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from bnnlib.config.params import Params
 from bnnlib.config.topology import Topology
-from bnnlib.data.mnist import CLASS_NAMES
 from bnnlib.search import plan, results, trial
 from bnnlib.search.plan import Asked, Search
 from bnnlib.search.results import SearchError, State, Trial
 from bnnlib.search.space import thresholds
 from bnnlib.search.storage import Storage
 from bnnlib.search.trial import Ended
-from bnnlib.sweeps import backends, grid, logbook, worker
+from bnnlib.sweeps import backends, logbook, worker
 from bnnlib.sweeps.backends import Call, Workers
 from bnnlib.sweeps.logbook import Child, Status
 from bnnlib.tracking import processes
@@ -174,8 +173,7 @@ def _result(cfg: Params, search: Search, trials: Sequence[Trial], out: Path) -> 
 
 def _inputs(cfg: Params, search: Search, topology: Topology) -> Mapping[str, tuple[int, ...]]:
     """The input thresholds for every data set, as many as the network has planes."""
-    one_bit = grid.variants(cfg, {"datasets": [*CLASS_NAMES], "bits": [1]})
-    known: dict[str, tuple[int, ...]] = {each.data.name: each.topology(1).input for each in one_bit}
+    known: dict[str, tuple[int, ...]] = cfg.topologies[search.job.topology].input.model_dump()
     if search.bits > 1:
         return known
     return {name: thresholds(values, len(topology.input)) for name, values in known.items()}

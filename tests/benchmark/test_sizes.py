@@ -73,7 +73,7 @@ def test_every_network_of_the_table_is_timed_once_and_the_record_is_noted(
     assert str(study) not in output
     topologies = params.load(study / "params.yaml").topologies
     for each in (one, two):
-        assert each["shape"] == costs.shape(topologies, "tiny", "mnist", each["bits"]).model_dump(mode="json")
+        assert each["shape"] == topologies["tiny"].of("mnist", each["bits"]).model_dump(mode="json")
 
 
 def test_the_times_are_shown_as_markdown_and_nothing_is_written_without_save(bnn: Bnn, study: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_reports_show_what_the_record_has(study: Path) -> None:
     files.write_json(study / "reports" / costs.RECORD, benchmarks.sizes_as_json())
     records.note(study / "reports" / costs.RECORD)
     cfg = params.load(study / "params.yaml")
-    size = {bits: costs.shape(cfg.topologies, "pooled", "mnist", bits).weight_bytes(bits) for bits in (1, 4, 8)}
+    size = {bits: cfg.topologies["pooled"].of("mnist", bits).weight_bytes(bits) for bits in (1, 4, 8)}
     rows = [("mnist", "pooled", bits, "none", 0, 0.9) for bits in (1, 4, 8)]
     sweeps.write(study / "reports/other.csv", tuple(rows), sizes=size)
     widths = comparison.widths(Tables(study / "reports/other.csv").runs.values())

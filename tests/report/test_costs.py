@@ -18,7 +18,7 @@ from bnnlib.report.comparison import Width
 from bnnlib.report.costs import Network
 
 TOPOLOGIES = PARAMS.topologies
-POOLED = {bits: costs.shape(TOPOLOGIES, "pooled", "mnist", bits) for bits in (1, 4)}
+POOLED = {bits: TOPOLOGIES["pooled"].of("mnist", bits) for bits in (1, 4)}
 
 
 def swept(*rows: dict[str, Any], commit: str | None = None) -> list[Width]:
@@ -26,7 +26,7 @@ def swept(*rows: dict[str, Any], commit: str | None = None) -> list[Width]:
     runs = []
     for number, row in enumerate(rows):
         found = sweeps.run(**{"key": f"{number}", "seed": number, "surrogate": "none", **row})
-        shape = costs.shape(TOPOLOGIES, found.topology, "mnist", found.bits)
+        shape = TOPOLOGIES[found.topology].of("mnist", found.bits) if found.topology in TOPOLOGIES else None
         size = row.get("weight_bytes", 0 if shape is None else shape.weight_bytes(found.bits))
         runs.append(found.model_copy(update={"weight_bytes": size}))
     return comparison.widths(runs, commit)
@@ -39,7 +39,7 @@ def record(*networks: tuple[int, float], topology: str = "pooled") -> dict[str, 
             {
                 "topology": topology,
                 "bits": bits,
-                "shape": costs.shape(TOPOLOGIES, topology, "mnist", bits).model_dump(mode="json"),
+                "shape": TOPOLOGIES[topology].of("mnist", bits).model_dump(mode="json"),
                 "times": [{"us_per_image": {"median": us}} for us in (median + 1, median, median + 2)],
             }
             for bits, median in networks
@@ -95,7 +95,7 @@ def test_a_topology_that_the_parameters_do_not_have_has_bytes_alone(row: dict[st
 def test_a_time_of_a_shape_that_has_changed_since_is_not_taken() -> None:
     blocks = [block.model_copy(update={"channels": block.channels + 8}) for block in TOPOLOGIES["pooled"].blocks]
     changed = {"pooled": NamedTopology(input=TOPOLOGIES["pooled"].input, blocks=tuple(blocks))}
-    size = costs.shape(changed, "pooled", "mnist", 4).weight_bytes(4)
+    size = changed["pooled"].of("mnist", 4).weight_bytes(4)
     [found] = networks(swept({"bits": 4, "weight_bytes": size}), record((4, 3.0)), changed)
     assert found.millions is not None
     assert found.microseconds is None

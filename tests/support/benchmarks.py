@@ -16,7 +16,6 @@ from bnnlib.benchmark.prediction import record
 from bnnlib.benchmark.prediction.contestants import Check
 from bnnlib.benchmark.prediction.record import Found
 from bnnlib.benchmark.timing import Effort, Key
-from bnnlib.report import costs
 
 ROUNDS = 3
 # On one thread, microseconds per image by batch size.
@@ -92,7 +91,7 @@ SIZE_MEDIANS = {
 
 def sizes_found(*widths: int, ways: Sequence[str] = tuple(SIZE_MEDIANS), missing: str = "") -> sizes.Found:
     """Times of `pooled` at these widths; ``missing``: why the other ways were not measured."""
-    shapes = {bits: costs.shape(topologies.PARAMS.topologies, "pooled", "mnist", bits) for bits in widths}
+    shapes = {bits: topologies.PARAMS.topologies["pooled"].of("mnist", bits) for bits in widths}
     times = {Key(f"{way} pooled", 1, batch): same(us) for way in ways for batch, us in SIZE_MEDIANS[way].items()}
     networks = [sizes.Sized("pooled", bits, shape) for bits, shape in shapes.items() if shape is not None]
     return sizes.Found(found().machine, networks, times, {way: missing for way in SIZE_MEDIANS if way not in ways})

@@ -134,7 +134,7 @@ def test_the_topology_baseline_is_in_the_table_of_all_and_in_no_comparison() -> 
 
 def test_from_the_files_of_the_reports(tmp_path: Path) -> None:
     folder = reports.write(tmp_path)
-    size = {bits: costs.shape(PARAMS.topologies, "pooled", "mnist", bits).weight_bytes(bits) for bits in (1, 4)}
+    size = {bits: PARAMS.topologies["pooled"].of("mnist", bits).weight_bytes(bits) for bits in (1, 4)}
     written = [("mnist", "pooled", 1, "ste", 0, 0.98), ("mnist", "pooled", 4, "none", 0, 0.99)]
     sweeps.write(folder / "sweep.csv", tuple(written), sizes=size)
     files.write_json(folder / costs.RECORD, benchmarks.sizes_as_json())
