@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,29 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest file first, so that other workers run the rest meanwhile."""
     items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+
+
+@pytest.fixture(scope="session")
+def restore_torch() -> Callable[[], None]:
+    """Sets back what `runtime.configure` changes in this process, to what it is before any test."""
+    import torch
+
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+
+    def restore() -> None:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+
+    return restore
+
+
+@pytest.fixture(autouse=True)
+def unchanged_torch(restore_torch: Callable[[], None]) -> Iterator[None]:
+    """A test that trains or times in this process does not change the last bits of the next one's results."""
+    yield
+    restore_torch()
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from support import patterns, peers
 from support.clone import Bnn
 from support.paths import ROOT
@@ -68,18 +66,6 @@ def test_all_that_there_is(bnn: Bnn, networks: Path, monkeypatch: pytest.MonkeyP
     assert str(data) not in output
 
 
-@pytest.fixture
-def unchanged_torch() -> Iterator[None]:
-    """What `runtime.configure` sets in the process is as before when the test is done."""
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
-    torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
-
-
-@pytest.mark.usefixtures("unchanged_torch")
 def test_the_training(bnn: Bnn, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("psutil.getloadavg", lambda: (1.5, 0.0, 0.0))
     text = (ROOT / "params.yaml").read_text()

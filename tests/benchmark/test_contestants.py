@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -51,13 +50,6 @@ def assert_close(found: NDArray[np.float32], expected: NDArray[np.float64]) -> N
     """Float32 sums of up to 2592 products, in another order: errors of about 2592**0.5 * 6e-8 = 3e-6 in each layer."""
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 every_network = pytest.mark.parametrize(

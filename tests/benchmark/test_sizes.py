@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from ruamel.yaml import YAML
 from support import benchmarks, peers, sweeps
 from support.clone import Bnn
@@ -24,13 +22,6 @@ from bnnlib.report import comparison, costs
 from bnnlib.sweeps.tables import Tables
 
 TINY = {"channels": 6, "kernel": 5, "pool": 6}
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
