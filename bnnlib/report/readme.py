@@ -40,6 +40,7 @@ PAGES = {
         "cost": Part(answer.cost, "figures"),
         "equal operations": Part(answer.at_equal_operations, SWEPT, SWEEP_COMMANDS),
         "equal time": Part(answer.at_equal_time, SWEPT, SWEEP_COMMANDS),
+        "passes": Part(evidence.passes, "sweep.csv", "`bnn sweep`"),
         "widths": Part(answer.widths, SWEPT, SWEEP_COMMANDS),
     },
     "docs/results.md": {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bnnlib.config import messages, params
-from bnnlib.config.params import Data, Params, ParamsError
+from bnnlib.config.params import Data, Params, ParamsError, Pass
 from bnnlib.config.spec import FULL_BITS, Training, Variant
 from bnnlib.core import fingerprint
 from bnnlib.core.errors import BnnError
@@ -38,6 +38,7 @@ class Job:
 
     ``manifest``: file name -> SHA-256 of the raw data; ``code``: fingerprint of the modules that compute.
     ``topology`` and ``surrogate`` are the names in the table for what ``training`` holds; `NONE` for no surrogate.
+    ``passes``: those that the 1-bit network is scored with too, beside the plain one.
     ``logged``: the parameters for MLflow, by their dotted names in params.yaml.
     """
 
@@ -48,6 +49,7 @@ class Job:
     manifest: Mapping[str, str]
     code: str
     logged: Mapping[str, Any]
+    passes: tuple[Pass, ...] = ()
 
     @property
     def key(self) -> str:
@@ -58,6 +60,7 @@ class Job:
                 "data": self.data.model_dump(),
                 "manifest": dict(self.manifest),
                 "code": self.code,
+                **({"passes": [each.model_dump() for each in self.passes]} if self.passes else {}),
             }
         )
 
@@ -95,15 +98,18 @@ def job(cfg: Params, manifest: Mapping[str, str], code: str) -> Job:
     variant: Variant = "full" if cfg.model.bits == FULL_BITS else "binary"
     training = cfg.training(variant)
     runtime = training.runtime.model_copy(update={"threads": THREADS})
-    surrogate = training.quantization.surrogate if training.bits == 1 else NONE
+    binary = training.bits == 1
+    surrogate = training.quantization.surrogate if binary else NONE
+    passes = cfg.model.passes if binary else ()
     training = training.model_copy(update={"runtime": runtime})
     logged = {
         **params.flatten(cfg.data, "data."),
         **cfg.of_training(variant),
         "model.bits": training.bits,
         "runtime.threads": THREADS,
+        **({"model.passes": [each.model_dump() for each in passes]} if binary else {}),
     }
-    return Job(training, cfg.model.topology, surrogate, cfg.data, manifest, code, logged)
+    return Job(training, cfg.model.topology, surrogate, cfg.data, manifest, code, logged, passes)
 
 
 def distinct(jobs: Iterable[Job]) -> list[Job]:

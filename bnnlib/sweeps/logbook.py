@@ -22,6 +22,8 @@ SCORES = {  # column of the table -> metric
     "accuracy": "test.accuracy",
     "validation_macro_f1": "validation.macro_f1",
     "validation_loss": "validation.loss",
+    "passes_macro_f1": "passes.macro_f1",
+    "passes_loss": "passes.loss",
 }
 
 
@@ -69,14 +71,13 @@ def _short(groups: Mapping[str, Group]) -> dict[str, list[str]]:
 
 def of_outcome(name: str, outcome: Outcome, run: Run) -> Child:
     """A finished training of a sweep. ``run``: its row, which the outcome of a failed one lacks."""
-    scores = {metric: getattr(run, column) for column, metric in SCORES.items()}
     return Child(
         name=name,
         stage="sweep_run",
         started=outcome.started,
         seconds=outcome.seconds,
         parameters=outcome.job.logged,
-        final={**scores, "epoch": run.epoch, "weight_bytes": run.weight_bytes},
+        final={**_scores(run), "epoch": run.epoch, "weight_bytes": run.weight_bytes},
         moments=outcome.moments,
         tags={"sweep_key": run.key},
     )
@@ -112,10 +113,15 @@ def summary(runs: Sequence[Run]) -> Mapping[str, float | None]:
     groups = {str(each.group): each for each in results.aggregate(runs)}
     for key, words in _short({key: each.group for key, each in groups.items()}).items():
         start = re.sub(r"[^\w.]", "_", ".".join(["sweep", *words]))
-        for column, metric in SCORES.items():
-            found[f"{start}.{metric}.mean"] = groups[key].scores[column].mean
-            found[f"{start}.{metric}.sd"] = groups[key].scores[column].sd
+        for column, spread in groups[key].scores.items():
+            found[f"{start}.{SCORES[column]}.mean"] = spread.mean
+            found[f"{start}.{SCORES[column]}.sd"] = spread.sd
     if runs:
         best = max(runs, key=lambda run: run.validation_macro_f1)
-        found |= {f"sweep.best.{metric}": getattr(best, column) for column, metric in SCORES.items()}
+        found |= {f"sweep.best.{metric}": score for metric, score in _scores(best).items()}
     return found
+
+
+def _scores(run: Run) -> dict[str, float]:
+    """The scores that the run has, as metrics."""
+    return {metric: score for column, metric in SCORES.items() if (score := getattr(run, column)) is not None}

@@ -11,7 +11,12 @@ from typing import Annotated, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 NONE = "none"  # surrogate of networks wider than 1 bit, which have none
-SCORES = ("macro_f1", "loss", "accuracy", "validation_macro_f1", "validation_loss")
+SCORES = (
+    *("macro_f1", "loss", "accuracy", "validation_macro_f1", "validation_loss"),
+    *("passes_macro_f1", "passes_loss"),
+)
+# What a table has an empty cell for.
+Missing = BeforeValidator(lambda value: None if value == "" else value)
 
 
 class _Row(BaseModel):
@@ -37,7 +42,8 @@ class Run(_Row):
     """One training: its place in the grid, then the results of the epoch with the best macro-F1 on validation.
 
     ``macro_f1``, ``loss`` (nats an image) and ``accuracy`` are those of the test set, which selects nothing.
-    ``weight_bytes``: the weights at their bit width. ``key``: `Job.key`.
+    ``passes_macro_f1`` and ``passes_loss`` are those of several passes over each test image, `model.passes`; None
+    above 1 bit and where only one was asked for. ``weight_bytes``: the weights at their bit width. ``key``: `Job.key`.
     """
 
     dataset: str
@@ -51,6 +57,8 @@ class Run(_Row):
     accuracy: float
     validation_macro_f1: float
     validation_loss: float
+    passes_macro_f1: Annotated[float | None, Missing] = None
+    passes_loss: Annotated[float | None, Missing] = None
     weight_bytes: int
     key: str
 
@@ -74,7 +82,7 @@ class Moment(_Row):
     train_loss: float
     validation_loss: float
     validation_macro_f1: float
-    flip_ratio: Annotated[float | None, BeforeValidator(lambda value: None if value == "" else value)]
+    flip_ratio: Annotated[float | None, Missing]
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Summary:
-    """The ``n`` seeds of one group together: name of a score -> its spread."""
+    """The ``n`` seeds of one group together: name of a score -> its spread; without those that a run lacks."""
 
     group: Group
     n: int
@@ -113,7 +121,8 @@ def aggregate(runs: Iterable[Run]) -> list[Summary]:
 
 
 def _summary(runs: Sequence[Run]) -> Summary:
-    scores = {name: _spread([getattr(run, name) for run in runs]) for name in SCORES}
+    columns = {name: [getattr(run, name) for run in runs] for name in SCORES}
+    scores = {name: _spread(column) for name, column in columns.items() if None not in column}
     return Summary(runs[0].group(), len(runs), scores)
 
 

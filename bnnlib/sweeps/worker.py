@@ -9,7 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from bnnlib import training
+from bnnlib.config import params
 from bnnlib.config.params import Params
 from bnnlib.config.spec import Training
 from bnnlib.core import fingerprint, runtime
@@ -18,15 +21,20 @@ from bnnlib.core.files import FileError
 from bnnlib.data import prepare, sources
 from bnnlib.data.sources import Source
 from bnnlib.data.splits import Split
-from bnnlib.nn.published import restore
+from bnnlib.export import pack
+from bnnlib.nn.published import Published, restore
+from bnnlib.packed import engines, passes
+from bnnlib.packed.model import Pass
 from bnnlib.scoring import evaluation
+from bnnlib.scoring.metrics import Scores
 from bnnlib.sweeps import grid
 from bnnlib.sweeps.grid import Job, SweepError
 from bnnlib.sweeps.results import Moment, Run
 from bnnlib.training import loop
 from bnnlib.training.loop import Epoch
 
-# The folders and files of the package that compute a row. The values of the parameters are part of the key.
+# The folders and files of the package that compute a row. The values of the parameters are part of the key. The packed
+# engine, by which several passes are scored, is not here: the tests hold it to the same logits, bit for bit.
 CODE = (*training.CODE, "data/idx.py", "data/prepare.py")
 # A Dask worker with several threads would run several jobs in one process. But torch has one generator for all, and
 # Python 3.11 raises `SystemError` when two threads parse code, as for its fingerprint, at the same time.
@@ -139,6 +147,7 @@ def _train(job: Job, splits: Mapping[str, Split]) -> tuple[Run, tuple[Moment, ..
     best = loop.best(epochs)
     model = restore(best.published).to(device)
     scores = evaluation.evaluate(model, *evaluation.tensors(splits["test"], device)).scores
+    several = passes_scores(best.published, job.passes, splits["test"]) if job.passes else None
     run = Run(
         dataset=job.data.name,
         topology=job.topology,
@@ -151,10 +160,19 @@ def _train(job: Job, splits: Mapping[str, Split]) -> tuple[Run, tuple[Moment, ..
         accuracy=scores.accuracy,
         validation_macro_f1=best.validation.macro_f1,
         validation_loss=best.validation.loss,
+        passes_macro_f1=None if several is None else several.macro_f1,
+        passes_loss=None if several is None else several.loss,
         weight_bytes=cfg.topology.weight_bytes(cfg.bits),
         key=job.key,
     )
     return run, tuple(moment(job.key, epoch) for epoch in epochs)
+
+
+def passes_scores(published: Published, given: Sequence[params.Pass], test: Split) -> Scores:
+    """Scores of a 1-bit network that makes these passes beside the plain one."""
+    model = pack.pack(published, [Pass(**each.model_dump()) for each in given])
+    logits = passes.logits(engines.best(model), test.images, len(model.passes))
+    return evaluation.score(torch.from_numpy(logits), torch.from_numpy(test.labels).long()).scores
 
 
 def moment(key: str, epoch: Epoch) -> Moment:

@@ -10,7 +10,7 @@ import pytest
 from distributed import Client
 from support.paths import ROOT
 from support.searches import ASKED, site
-from support.tiny_sweeps import cluster_in
+from support.tiny_sweeps import busy_worker, cluster_in
 
 from bnnlib.search import search
 from bnnlib.sweeps.backends import Workers
@@ -33,8 +33,7 @@ def test_the_trial_of_a_worker_that_is_killed_is_trained_by_another_one(
         lines = search.perform(at.cfg, ASKED, at.places("s"), workers)
         first = [next(lines), next(lines)]
         victims = watcher.run(os.getpid)
-        busy = next(address for address, keys in watcher.processing().items() if keys)
-        os.kill(victims[busy], signal.SIGKILL)
+        os.kill(victims[busy_worker(watcher)], signal.SIGKILL)
         rest = list(lines)
     assert first[0].startswith("10 trials, 0 of them")
     numbers = [line.split()[0] for line in [first[1], *rest] if line.split()[0].endswith("/10")]

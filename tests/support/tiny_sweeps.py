@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distributed import Client
 from ruamel.yaml import YAML
 from support.paths import ROOT
 
@@ -112,3 +114,14 @@ def write_tiny_parameters(path: Path) -> None:
         content[recipe] |= {"epochs": 1, "batch_size": 40}
     with path.open("w") as file:
         YAML().dump(content, file)
+
+
+def busy_worker(watcher: Client) -> str:
+    """The address of a worker that is training; between two trials there may be none for a moment."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for address, keys in watcher.processing().items():
+            if keys:
+                return str(address)
+        time.sleep(0.05)
+    raise AssertionError("no worker was given a trial for 60 seconds")

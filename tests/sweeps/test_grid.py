@@ -156,6 +156,7 @@ def test_all_errors_of_the_options_are_listed_at_once() -> None:
         ("data.validation_fraction", 0.3),
         ("data.split_seed", 1),
         ("runtime.device", "cuda"),
+        ("model.passes", ()),
         ("model.topology", "baseline"),
         ("topologies.pooled.input.mnist", (34, 64)),
         ("topologies.pooled.blocks", BASE.topologies["pooled"].model_dump()["blocks"][:2]),
@@ -169,6 +170,7 @@ def test_the_key_at_four_bits_is_that_of_its_own_recipe() -> None:
     four = changed("model.bits", 4)
     assert job(changed("multibit.optimizer.rate", 0.5, four)).key != job(four).key
     assert job(changed("binary.optimizer.rate", 0.5, four)).key == job(four).key
+    assert job(changed("model.passes", (), four)).key == job(four).key
 
 
 @pytest.mark.parametrize("change", [{"manifest": {"images": "1" * 64}}, {"code": "d"}])
@@ -233,6 +235,14 @@ def test_aggregates_keep_groups_apart_and_one_run_has_no_deviation() -> None:
     ]
     losses = [each.scores["loss"] for each in found]
     assert losses == [Spread(4.0, None), Spread(3.0, None), Spread(1.0, 0.0), Spread(2.0, None)]
+
+
+def test_scores_that_a_run_lacks_have_no_mean() -> None:
+    both = [run(seed=seed, passes_macro_f1=score, passes_loss=1.0) for seed, score in enumerate((0.5, 1.0))]
+    assert results.aggregate(both)[0].scores["passes_macro_f1"].mean == 0.75
+    [found] = results.aggregate([*both, run(seed=2)])
+    assert "passes_macro_f1" not in found.scores
+    assert found.scores["macro_f1"] == Spread(0.5, 0.0)
 
 
 def test_an_empty_table_has_no_means() -> None:

@@ -14,19 +14,27 @@ from typing import Any
 
 import mlflow
 import pytest
+import torch
 from distributed import Client
 from ruamel.yaml import YAML
 from support.paths import ROOT
-from support.tiny_sweeps import AXES, HERE, TINY, Cluster, Study, cluster_in, fill
+from support.tiny_sweeps import AXES, HERE, TINY, Cluster, Study, busy_worker, cluster_in, fill
 
 from bnnlib.config import params
 from bnnlib.core.files import FileError
+from bnnlib.data import prepare
+from bnnlib.export import pack
+from bnnlib.packed import reference
+from bnnlib.packed.model import Pass
+from bnnlib.packed.passes import seen
+from bnnlib.scoring import evaluation
 from bnnlib.sweeps import backends, grid, sweep, worker
 from bnnlib.sweeps.backends import Workers
 from bnnlib.sweeps.grid import Job, SweepError
 from bnnlib.sweeps.results import Moment
 from bnnlib.sweeps.tables import Tables, read
 from bnnlib.sweeps.worker import Outcome
+from bnnlib.training import loop
 from stages import sweep as stage
 
 EPOCH = Moment(key="", epoch=1, train_loss=1.0, validation_loss=1.0, validation_macro_f1=0.5, flip_ratio=None)
@@ -81,6 +89,22 @@ def test_rows_hold_the_results_of_the_trainings(study: Study) -> None:
     assert outcome.run == study.tables.runs[job.key]
 
 
+def test_one_bit_rows_have_the_scores_of_several_passes_too(study: Study) -> None:
+    """Of three passes of the network that the same job trains."""
+    job = study.jobs()[0]
+    assert len(job.passes) == 2
+    splits = prepare.read(worker.ready_folder(job, study.folder / "nowhere"))
+    network = loop.best(list(worker.epochs_of(job.training, splits))).published
+    model = pack.pack(network, [Pass(**each.model_dump()) for each in job.passes])
+    logits = sum(reference.logits(model, seen(splits["test"].images, how)) for how in model.passes)
+    expected = evaluation.score(torch.from_numpy(logits / 3), torch.from_numpy(splits["test"].labels).long()).scores
+    found = study.tables.runs[job.key]
+    assert found.passes_macro_f1 == expected.macro_f1
+    assert found.passes_loss == pytest.approx(expected.loss, rel=1e-5)
+    assert found.passes_loss != found.loss
+    assert {run.passes_loss is None for run in study.tables.runs.values() if run.bits > 1} == {True}
+
+
 def test_a_sweep_is_a_run_in_mlflow_with_a_child_run_for_each_training(study: Study) -> None:
     client = mlflow.MlflowClient(f"sqlite:///{study.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("bnn")
@@ -97,6 +121,8 @@ def test_a_sweep_is_a_run_in_mlflow_with_a_child_run_for_each_training(study: St
     assert (logged.params["model.bits"], logged.params["data.limit"]) == ("1", "200")
     assert logged.tags["sweep_key"] == row.key
     assert (logged.metrics["test.loss"], logged.metrics["validation.loss"]) == (row.loss, row.validation_loss)
+    assert (logged.metrics["passes.loss"], logged.metrics["passes.macro_f1"]) == (row.passes_loss, row.passes_macro_f1)
+    assert "passes.loss" not in below["16 bits, seed 1"].data.metrics
     assert logged.metrics["flip_ratio"] > 0
     assert logged.metrics["seconds"] == pytest.approx((times.end_time - times.start_time) / 1000, abs=0.002)
     assert parent.info.start_time <= times.start_time
@@ -249,8 +275,7 @@ def test_a_cluster_gives_the_same_table_when_a_worker_is_killed_and_an_error_whe
         engine = Workers("dask", scheduler=watcher.scheduler.address)
         outcomes = backends.results(jobs, nowhere, engine)
         done = [next(outcomes)]
-        busy = next(address for address, keys in watcher.processing().items() if keys)
-        [victim] = watcher.run(os.getpid, workers=[busy]).values()
+        [victim] = watcher.run(os.getpid, workers=[busy_worker(watcher)]).values()
         os.kill(victim, signal.SIGKILL)
         done.extend(outcomes)
         assert len(watcher.scheduler_info()["workers"]) == 1

@@ -48,6 +48,25 @@ def _row(width: Width) -> list[str]:
     ]
 
 
+def passes(source: Source) -> str:
+    """A row for each topology of the sweep at 1 bit: one pass over each image beside several, small networks first."""
+    found = [
+        width
+        for width in source.swept
+        if width.summary.group.dataset == source.data and "passes_macro_f1" in width.summary.scores
+    ]
+    if not found:
+        return f"Not known yet: {source.report('sweep.csv')} has no network of 1 bit that made several passes."
+    heads = ["topology", "weight bytes", "seeds", "macro-F1", "loss", "several passes: macro-F1", "loss"]
+    return table(heads, [_row_of_passes(width) for width in sorted(found, key=lambda width: width.weight_bytes)])
+
+
+def _row_of_passes(width: Width) -> list[str]:
+    scores = width.summary.scores
+    cells = [spread(scores[name]) for name in ("macro_f1", "loss", "passes_macro_f1", "passes_loss")]
+    return [width.summary.group.topology, f"{width.weight_bytes:,}", f"{width.summary.n}", *cells]
+
+
 def frontier(source: Source) -> str:
     """The figure of score against size; on MNIST with networks from the literature."""
     figure = source.figure("frontier", "Macro-F1 against weight bytes")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from bnnlib.core import files
-from bnnlib.report.comparison import Width
+from bnnlib.report.comparison import BASELINE_TOPOLOGY, Width
 from bnnlib.report.parts.source import FIGURES, Source, table
 from bnnlib.scoring.metrics import standard_error
 from bnnlib.sweeps.results import NONE, Spread
@@ -17,16 +17,20 @@ HEADS = ["model", "bits", "epoch", "macro-F1", "loss", "accuracy", "weight bytes
 
 
 def scores(source: Source) -> str:
-    """For each bit width a row for the published network, then one for the seeds of ours and of the baseline."""
+    """For each bit width a row for the published network, then one for the seeds of its like and of the baseline."""
     sizes = files.read_json(source.reports / "sizes.json")
     images = len(source.predictions)
-    means = _means(source)
+    means = _means(source, {(each["bits"], sizes[name]["weight_bytes"]) for name, each in source.metrics.items()})
     rows: list[list[str]] = []
     for variant, result in source.metrics.items():
+        count = result["passes"]["count"] if "passes" in result else None
         rows.append(_published(source, variant, sizes[variant], images))
-        if "passes" in result:
+        if count is not None:
             rows.append(_passes(result, images))
-        rows += [_mean(width, means) for width in means if width.summary.group.bits == result["bits"]]
+        for width in (each for each in means if each.summary.group.bits == result["bits"]):
+            rows.append(_mean(width, means))
+            if count is not None and "passes_macro_f1" in width.summary.scores:
+                rows.append(_mean_of_passes(width, count))
     note = f"In parentheses: the standard error of one network's score on {images:,} test images."
     if means:
         note += " ±: the standard deviation over the seeds."
@@ -48,12 +52,20 @@ def spread(found: Spread) -> str:
     return f"{found.mean:.4f}" if found.sd is None else f"{found.mean:.4f} ± {found.sd:.4f}"
 
 
-def _means(source: Source) -> list[Width]:
-    """Groups of several seeds on the same data, at the published bit widths; ours before the baseline."""
-    bits = {result["bits"] for result in source.metrics.values()}
+def _means(source: Source, published: Set[tuple[int, int]]) -> list[Width]:
+    """Groups of several seeds on the same data: with bits and bytes that are published, then the baseline's."""
     found = [width for width in source.swept if width.summary.n > 1 and width.summary.group.dataset == source.data]
-    found = [width for width in found if width.summary.group.bits in bits]
-    return sorted(found, key=lambda width: width.commit is not None)
+    like = [width for width in found if not _is_baseline(width) and _size(width) in published]
+    bits = {bits for bits, _ in published}
+    return like + [width for width in found if _is_baseline(width) and width.summary.group.bits in bits]
+
+
+def _is_baseline(width: Width) -> bool:
+    return width.summary.group.topology == BASELINE_TOPOLOGY
+
+
+def _size(width: Width) -> tuple[int, int]:
+    return width.summary.group.bits, width.weight_bytes
 
 
 def _published(source: Source, variant: str, size: Mapping[str, Any], images: int) -> list[str]:
@@ -82,14 +94,20 @@ def _scores(test: Mapping[str, float], images: int) -> list[str]:
 
 def _mean(width: Width, among: list[Width]) -> list[str]:
     summary, group = width.summary, width.summary.group
-    names = [group.topology if width.commit else f"ours ({group.topology})"]
+    names = ["baseline" if _is_baseline(width) else f"ours ({group.topology})"]
     if group.surrogate != NONE and len({each.summary.group.surrogate for each in among} - {NONE}) > 1:
         names.append(group.surrogate)
     names.append(f"{summary.n} seeds")
-    if width.commit:
-        names.append(f"`{width.commit}`")
+    if _is_baseline(width):
+        names.append(f"`{width.commit}`" if width.commit else "today's recipe")
     cells = [spread(summary.scores[name]) for name in SCORES]
     return [", ".join(names), f"{group.bits}", "", *cells, f"{width.weight_bytes:,}", ""]
+
+
+def _mean_of_passes(width: Width, count: int) -> list[str]:
+    """The row of several passes of the networks in the row above."""
+    cells = [spread(width.summary.scores[f"passes_{name}"]) for name in ("macro_f1", "loss")]
+    return [f"the same, {count} passes", f"{width.summary.group.bits}", "", *cells, "", "", ""]
 
 
 def agreement(source: Source) -> str:

@@ -59,6 +59,19 @@ def test_a_sweep_gives_a_row_for_each_data_set_topology_width_and_surrogate(sour
     ]
 
 
+def test_networks_of_several_passes_are_listed_by_their_bytes(source: Source) -> None:
+    assert "no network of 1 bit that made several passes" in evidence.passes(source)
+    made = tables.Tables(source.reports / "sweep.csv")
+    for key, topology, size in (("a", "large", 9_000), ("b", "small", 1_000)):
+        changes = {"topology": topology, "weight_bytes": size, "passes_macro_f1": 0.75, "passes_loss": 0.5}
+        made.add(sweeps.run(key=key, **changes), [])
+    made.add(sweeps.run(key="c", bits=16, surrogate="none"), [])
+    assert evidence.passes(Source(source.reports, source.data)).splitlines()[2:] == [
+        "| small | 1,000 | 1 | 0.5000 | 1.0000 | 0.7500 | 0.5000 |",
+        "| large | 9,000 | 1 | 0.5000 | 1.0000 | 0.7500 | 0.5000 |",
+    ]
+
+
 def test_networks_from_the_literature_are_named_on_mnist_alone(source: Source) -> None:
     assert f"[{evidence.LITERATURE}]({evidence.LITERATURE})" in evidence.frontier(source)
     other = evidence.frontier(Source(source.reports, "fashion_mnist"))

@@ -75,6 +75,28 @@ def test_the_means_of_the_seeds_follow_their_width_with_the_commit_of_the_baseli
     assert not any("seeds" in line for line in scores(Source(source.reports, "fashion_mnist")))
 
 
+def test_only_topologies_of_the_published_size_and_the_baseline_have_a_row_of_means(source: Source) -> None:
+    """Also that of today's recipe, which is of another size here."""
+    rows = [("mnist", name, 1, "ste", seed, 0.98) for name in ("baseline", "pooled", "small") for seed in (0, 1)]
+    sweeps.write(source.reports / "sweep.csv", tuple(rows[:4]), {1: 6_964})
+    small = tables.Tables(source.reports / "sweep.csv")
+    for seed in (0, 1):
+        small.add(sweeps.run(topology="small", seed=seed, weight_bytes=1_000, key=f"s{seed}"), [])
+    names = [line.split(" | ")[0] for line in scores(source)[2:6]]
+    assert names[2:] == ["| ours (pooled), 2 seeds", "| baseline, 2 seeds, today's recipe"]
+
+
+def test_several_passes_of_the_seeds_have_a_row_of_their_own(source: Source) -> None:
+    passes = {"macro_f1": 0.99, "loss": 0.03, "accuracy": 0.75}
+    metrics = json.loads((source.reports / "metrics.json").read_text())
+    metrics["binary"]["passes"] = {"count": 3, "validation": passes, "test": passes}
+    (source.reports / "metrics.json").write_text(json.dumps(metrics))
+    made = tables.Tables(source.reports / "sweep.csv")
+    for seed, score in enumerate((0.98, 1.0)):
+        made.add(sweeps.run(seed=seed, key=f"{seed}", passes_macro_f1=score, passes_loss=0.02), [])
+    assert scores(source)[6] == "| the same, 3 passes | 1 |  | 0.9900 ± 0.0141 | 0.0200 ± 0.0000 |  |  |  |"
+
+
 def test_means_of_several_surrogates_name_theirs_and_without_the_baseline_there_is_no_commit(source: Source) -> None:
     rows = [("mnist", "pooled", 1, name, seed, 0.98) for name in ("ste", "approx") for seed in (0, 1)]
     sweeps.write(source.reports / "sweep.csv", tuple(rows))
