@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,7 +74,7 @@ def points(
     here = [width for width in found if width.summary.group.dataset == data]
     return [
         *(_published(sizes[variant], result, images) for variant, result in metrics.items()),
-        *(_group(width, here, images) for width in here),
+        *(point for width in here for point in _group(width, here, images)),
         *(_literature(literature) if data == "mnist" else []),
     ]
 
@@ -96,11 +96,15 @@ def _published(size: Mapping[str, Any], result: Mapping[str, Any], images: int) 
     return Point("published", results.width(bits), size["weight_bytes"], score, standard_error(score, images), bits)
 
 
-def _group(width: Width, among: Sequence[Width], images: int) -> Point:
-    group, score = width.summary.group, width.summary.scores["macro_f1"]
+def _group(width: Width, among: Sequence[Width], images: int) -> Iterator[Point]:
+    """The point of a group, and that of several passes where it made them."""
+    group = width.summary.group
     kind = "baseline" if group.topology == BASELINE_TOPOLOGY else "seeds"
     kind = kind if width.commit is None else "old baseline"
-    return Point(kind, series(group, among), width.weight_bytes, score.mean, error(score, images), group.bits)
+    name = series(group, among)
+    for column, title in {"macro_f1": name, "passes_macro_f1": f"{name}, several passes"}.items():
+        if (score := width.summary.scores.get(column)) is not None:
+            yield Point(kind, title, width.weight_bytes, score.mean, error(score, images), group.bits)
 
 
 def _literature(entries: Iterable[Entry]) -> list[Point]:

@@ -176,6 +176,18 @@ def test_points_are_our_networks_the_means_the_baselines_and_the_literature(tmp_
     assert found[10:] == [Point("wider input", "A net", 125, 0.98, 0.0014)]
 
 
+def test_several_passes_are_points_of_their_own(tmp_path: Path) -> None:
+    made = tables.Tables(tmp_path / "sweep.csv")
+    made.add(sweeps.run(key="a", macro_f1=0.99, passes_macro_f1=0.995, passes_loss=0.5), [])
+    made.add(sweeps.run(key="b", macro_f1=0.994, bits=16, surrogate="none"), [])
+    found = comparison.points({}, {}, comparison.swept(tmp_path), [], "mnist")
+    assert [(point.kind, point.name, point.score, point.bits) for point in found] == [
+        ("seeds", "1 bit", 0.99, 1),
+        ("seeds", "1 bit, several passes", 0.995, 1),
+        ("seeds", "16 bits", 0.994, 16),
+    ]
+
+
 def test_a_topology_called_baseline_is_in_no_line_of_the_others(tmp_path: Path) -> None:
     sweeps.write(tmp_path / "sweep.csv", (("mnist", "baseline", 1, "ste", 0, 0.98), *sweeps.ROWS[3:7]))
     found = comparison.points(METRICS, SIZES, comparison.swept(tmp_path), [], "mnist")
