@@ -57,7 +57,7 @@ def test_the_record_is_json_with_its_conditions() -> None:
     assert (found["date"], found["device"], found["threads"], found["seed"]) == (
         "2026-01-02",
         "cpu",
-        2,
+        trainings.PARAMS.runtime.threads,
         trainings.PARAMS.seed,
     )
     assert found["plan"] == {"rounds": 3, "images": 1_000, "epochs": 4, "epochs_at_most": 9}

@@ -80,7 +80,7 @@ def test_what_running_compiling_and_testing_leave_makes_nothing_stale(graph: Clo
         ("bnnlib/report/figures/curves.py", {"visualize", "report"}),
         ("bnnlib/report/tables.py", {"evaluate", "visualize", "report"}),
         ("bnnlib/serving/pyfunc.py", {"pack"}),
-        ("bnnlib/packed/fast.py", {"pack", "agreement", "evaluate", "robustness"}),
+        ("bnnlib/packed/fast.py", {"pack", "agreement", "evaluate", "robustness", "sweep"}),
         ("bnnlib/data/sources.py", {"download", "preprocess", "sweep"}),
         ("bnnlib/export/c_code.py", {"pack", "agreement"}),
         ("bnnlib/robustness/bits.py", {"robustness"}),

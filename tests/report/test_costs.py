@@ -107,9 +107,11 @@ def test_other_data_sets_and_rows_of_another_commit_are_left_out() -> None:
 
 
 def test_narrow_and_small_networks_come_first() -> None:
-    rows = [{"bits": bits, "topology": name} for bits in (4, 2) for name in ("pooled", "baseline")]
+    rows = [
+        {"bits": bits, "topology": name} for bits in (4, 2) for name in ("pooled", "baseline")
+    ]  # the larger one first
     assert [str(each) for each in networks(swept(*rows))] == [
-        *(f"{name} ({bits} bits)" for bits in (2, 4) for name in ("pooled", "baseline"))
+        *(f"{name} ({bits} bits)" for bits in (2, 4) for name in ("baseline", "pooled"))
     ]
 
 

@@ -112,7 +112,8 @@ def test_the_least_and_the_most_bytes() -> None:
 
 
 def test_kernels_are_cut_down_to_what_the_pooling_leaves() -> None:
-    of = Space(POOLED, 1, 3232)
+    early = Topology.model_validate({"input": [64], "blocks": [[20, 5, 2], [36, 3, 2], [40, 3, 1]]})
+    of = Space(early, 1, 3232)
     found = of.topology({**of.start(), "kernel_1": 7, "kernel_2": 5, "kernel_3": 5})
     assert found is not None  # 28 - 7 + 1 = 22, pooled 11; 11 - 5 + 1 = 7, pooled 3; of which 5 is cut to 3
     assert [block.kernel for block in found.blocks] == [7, 5, 3]

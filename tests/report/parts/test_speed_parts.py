@@ -68,7 +68,7 @@ def test_the_speed_of_training_is_that_of_the_record(source: Source) -> None:
     record_in(source, trainings.as_json(), speed.TRAINING)
     text = speed.training(source)
     assert "A Processor, 2 cores (x86_64: avx2, avx512f), 16.0 GiB, load average 0.1 before; " in text
-    assert "torch on 2 threads, device cpu. Seconds per epoch of 48,000 images: medians of 3 interleaved rounds" in text
+    assert "torch on 1 thread, device cpu. Seconds per epoch of 48,000 images: medians of 3 interleaved rounds" in text
     lines = text.splitlines()
     baseline = "baseline | 128 | 48.0 | 48.0 to 48.0 | 1,000"
     assert f"| full | ours | {OURS} | 2 | 20.0 |" in lines
@@ -94,6 +94,6 @@ def test_the_readme_has_a_sentence_on_each(source: Source) -> None:
     assert speed.sentences(source).splitlines() == [
         "On one thread (A Processor) the packed network takes 10.0 µs per image: 18 times faster than PyTorch float32, "
         "7 times faster than onnxruntime int8, which run the 16-bit network.",
-        "A training epoch takes 9.6 s (16 bits) and 9.6 s (1 bit) on 2 threads, 5.0 and 5.0 times faster than the "
+        "A training epoch takes 9.6 s (16 bits) and 9.6 s (1 bit) on 1 thread, 5.0 and 5.0 times faster than the "
         "baseline's loop with its topology.",
     ]
